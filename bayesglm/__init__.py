@@ -1,0 +1,50 @@
+"""Regression for yes/no outcomes: one model, from maximum likelihood to the full posterior.
+
+Start with a model and ask it for a fit:
+
+    import bayesglm as bg
+
+    model = bg.Model("damage ~ temperature", bg.datasets.challenger())
+    mle = model.fit("mle")             # a point estimate with standard errors
+    post = model.fit("nuts", seed=1)   # the same model, the full posterior
+    print(post)
+    post.predict({"temperature": [31]})
+
+`Model.priors` shows the priors in numbers; ``fit.data`` is an ArviZ DataTree.
+"""
+
+from __future__ import annotations
+
+from bayesglm import datasets, links
+from bayesglm.errors import (
+    BayesGLMError,
+    BayesGLMWarning,
+    DataError,
+    Finding,
+    FormulaError,
+    InferenceError,
+    SpecificationError,
+    Status,
+    StorageError,
+)
+from bayesglm.fit import Fit, load
+from bayesglm.links import Link
+from bayesglm.model import Model
+
+__all__ = [
+    "BayesGLMError",
+    "BayesGLMWarning",
+    "DataError",
+    "Finding",
+    "Fit",
+    "FormulaError",
+    "InferenceError",
+    "Link",
+    "Model",
+    "SpecificationError",
+    "Status",
+    "StorageError",
+    "datasets",
+    "links",
+    "load",
+]

@@ -1,0 +1,158 @@
+"""The command line: ``bayesglm demo``, ``bayesglm fit``, ``bayesglm predict``.
+
+Errors of the package are one line on standard error and exit code 1; no traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bayesglm import datasets
+from bayesglm.errors import BayesGLMError, BayesGLMWarning
+from bayesglm.fit import Fit, load
+from bayesglm.frames import read_table
+from bayesglm.model import Model
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Regression for yes/no outcomes, from maximum likelihood to the full posterior.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Data = Annotated[Path, typer.Argument(help="A CSV or Parquet file.", show_default=False)]
+Link = Annotated[str, typer.Option(help="logit, probit, cloglog, loglog, cauchit, log, identity.")]
+Prior = Annotated[str, typer.Option(help="weak, flat, rstanarm, bambi or gelman.")]
+Seed = Annotated[int, typer.Option(help="Fixes everything random.")]
+
+
+@app.command()
+def fit(
+    data: Data,
+    formula: Annotated[str, typer.Argument(help='For example "y ~ x1 + x2".', show_default=False)],
+    link: Link = "logit",
+    method: Annotated[str, typer.Option(help="mle, map or nuts.")] = "mle",
+    prior: Prior = "weak",
+    out: Annotated[Path | None, typer.Option(help="Save the fit as netCDF here.")] = None,
+    family: Annotated[str, typer.Option(help="bernoulli or gaussian.")] = "bernoulli",
+    trials: Annotated[str | None, typer.Option(help="Column with the number of trials.")] = None,
+    weights: Annotated[str | None, typer.Option(help="Column with weights.")] = None,
+    offset: Annotated[str | None, typer.Option(help="Column with an offset.")] = None,
+    event: Annotated[str | None, typer.Option(help="The value that counts as 1.")] = None,
+    missing: Annotated[str, typer.Option(help="error, or drop.")] = "error",
+    cov: Annotated[str | None, typer.Option(help="nonrobust, HC0 to HC3 (mle only).")] = None,
+    cluster: Annotated[str | None, typer.Option(help="Column of clusters (mle only).")] = None,
+    seed: Seed = 0,
+) -> None:
+    """Fit a model to a CSV or Parquet file and print its table."""
+    model = Model(
+        formula,
+        read_table(data),
+        family=family,
+        link=None if family == "gaussian" else link,
+        prior=prior,
+        trials=trials,
+        weights=weights,
+        offset=offset,
+        event=event,
+        missing=missing,  # type: ignore[arg-type]  # checked by the model, with our error
+    )
+    options = {"cov": cov, "cluster": cluster} if method == "mle" else {}
+    result = model.fit(method, seed=seed, **options)  # type: ignore[arg-type]
+    typer.echo(str(result))
+    if out is not None:
+        result.save(out)
+        typer.echo(f"\nsaved to {out}")
+
+
+@app.command()
+def predict(
+    fit_file: Annotated[Path, typer.Argument(help="A fit saved by `bayesglm fit --out`.")],
+    data: Data,
+    out: Annotated[Path | None, typer.Option(help="Write CSV here instead of the screen.")] = None,
+    level: Annotated[float, typer.Option(help="Mass of the interval of draws.")] = 0.95,
+) -> None:
+    """Predict the probability of the event for new rows; writes CSV."""
+    fitted = load(fit_file)
+    frame = read_table(data)
+    estimate, lower, upper = fitted.predict_interval(frame, level)
+    frame["estimate"], frame["lower"], frame["upper"] = estimate, lower, upper
+    text = frame.to_csv(out, index=False)
+    if out is None:
+        typer.echo(text, nl=False)
+
+
+@app.command()
+def demo(
+    data: Annotated[Path | None, typer.Option(help="Your own CSV or Parquet file.")] = None,
+    formula: Annotated[str | None, typer.Option(help="Your own formula.")] = None,
+    link: Link = "logit",
+    prior: Prior = "weak",
+    out: Annotated[Path | None, typer.Option(help="Where the DataTree goes.")] = None,
+    seed: Seed = 1,
+) -> None:
+    """Fit one model by MLE, MAP and NUTS, side by side; the Challenger data unless told."""
+    if (data is None) != (formula is None):
+        raise typer.BadParameter("--data and --formula go together")
+    own = data is not None and formula is not None
+    frame = read_table(data) if own and data is not None else datasets.challenger()
+    model = Model(formula or "damage ~ temperature", frame, link=link, prior=prior)
+    typer.echo(f"{model!r}\n\n{model.priors!r}\n")
+    fits: dict[str, Fit] = {m: model.fit(m, seed=seed) for m in ("mle", "map", "nuts")}  # type: ignore[arg-type]
+    _print_side_by_side(fits)
+    if not own:
+        _print_probability(fits, {"temperature": [31.0]}, "P(damage at 31 °F)")
+    target = out or Path("fit.nc" if own else "challenger.nc")
+    fits["nuts"].save(target)
+    typer.echo(f'\nThe posterior is in {target}: arviz.from_netcdf("{target}")')
+
+
+def _print_side_by_side(fits: dict[str, Fit]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="Estimates on the link scale (standard error, or posterior sd)")
+    table.add_column("term")
+    for method, fitted in fits.items():
+        table.add_column(f"{method} ({fitted.seconds:.2f} s)", justify="right")
+    tables = {method: fitted.summary() for method, fitted in fits.items()}
+    for term in fits["mle"].terms:
+        rows = (tables[method].loc[term] for method in fits)
+        table.add_row(term, *(f"{row.estimate:.4g} ({row.std_error:.3g})" for row in rows))
+    Console().print(table)
+
+
+def _print_probability(fits: dict[str, Fit], newdata: dict[str, Any], title: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title)
+    for name in ("method", "estimate", "lower", "upper"):
+        table.add_column(name, justify="left" if name == "method" else "right")
+    for method, fitted in fits.items():
+        estimate, lower, upper = fitted.predict_interval(newdata)
+        table.add_row(method, *(f"{value[0]:.3f}" for value in (estimate, lower, upper)))
+    Console().print(table)
+
+
+def main() -> None:
+    """Run the command line; turn the package's errors into one line and exit code 1."""
+    with warnings.catch_warnings():
+        # The findings stand under the printed table already.
+        warnings.simplefilter("ignore", BayesGLMWarning)
+        try:
+            app()
+        except BayesGLMError as error:
+            typer.echo(f"bayesglm: {error}", err=True)
+            sys.exit(1)
+        except KeyboardInterrupt:
+            typer.echo("bayesglm: interrupted", err=True)
+            sys.exit(130)

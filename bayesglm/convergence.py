@@ -1,0 +1,82 @@
+"""Findings about draws: R-hat, effective sample size, divergences, tree depth.
+
+Thresholds: R-hat 1.01 and ESS 400 as Vehtari et al. (2021), Bayesian Analysis 16(2).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bayesglm.errors import Finding
+
+if TYPE_CHECKING:
+    from bayesglm.fit import Fit
+
+__all__ = ["diagnose_draws"]
+
+R_HAT = 1.01
+ESS = 400
+
+
+def diagnose_draws(fit: Fit) -> tuple[Finding, ...]:
+    """Return what is wrong with the draws of a fit; nothing for a point fit."""
+    if not fit.result.draws:
+        return ()
+    found = []
+    stats = fit.result.sample_stats
+    divergences = int(stats["diverging"].sum())
+    if divergences:
+        found.append(
+            Finding(
+                "divergences",
+                "warning",
+                f"{divergences} of {stats['diverging'].size} draws diverged: parts of the "
+                "posterior were not explored.",
+                value=divergences,
+                threshold=0,
+                advice="Raise target_accept=, or use a tighter prior.",
+            )
+        )
+    saturated = int(stats["reached_max_treedepth"].sum())
+    if saturated:
+        found.append(
+            Finding(
+                "tree-depth",
+                "warning",
+                f"{saturated} trajectories reached the largest tree depth.",
+                value=saturated,
+                threshold=0,
+                advice="Raise max_tree_depth= or warmup=.",
+            )
+        )
+    table = fit.summary()
+    # With one chain R-hat compares its halves; not a number says that a chain stands still.
+    stuck = table["r_hat"].isna() | (table["r_hat"] > R_HAT)
+    if stuck.any():
+        worst = str(table["r_hat"].fillna(float("inf")).idxmax())
+        found.append(
+            Finding(
+                "r-hat",
+                "warning",
+                f"The chains disagree: R-hat of {worst} is {table['r_hat'][worst]:.3f}.",
+                value=float(table["r_hat"][worst]),
+                threshold=R_HAT,
+                where=worst,
+                advice="Raise draws= and warmup=.",
+            )
+        )
+    least = table[["ess_bulk", "ess_tail"]].min(axis=1)
+    if (least < ESS).any():
+        worst = str(least.idxmin())
+        found.append(
+            Finding(
+                "ess",
+                "warning",
+                f"Too few effective draws: {least[worst]:.0f} for {worst}.",
+                value=float(least[worst]),
+                threshold=ESS,
+                where=worst,
+                advice="Raise draws=.",
+            )
+        )
+    return tuple(found)

@@ -1,0 +1,135 @@
+"""A fit as an ArviZ DataTree, with named coordinates.
+
+Groups: ``posterior`` and ``sample_stats`` (or ``point_estimate``), ``observed_data``,
+``constant_data``, and on request ``log_likelihood``, ``log_prior``, ``prior``,
+``prior_predictive``, ``posterior_predictive``. Dimensions: ``chain``, ``draw``, ``term``, ``obs``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from bayesglm.design import Design
+    from bayesglm.inference.result import Result
+
+__all__ = ["assemble", "attributes", "dataset"]
+
+DIMS = {"beta": ["term"], "y": ["obs"]}
+
+
+def dataset(
+    values: Mapping[str, np.ndarray],
+    coords: Mapping[str, Any],
+    *,
+    sample_dims: tuple[str, ...] = ("chain", "draw"),
+) -> xr.Dataset:
+    """Return arrays as a Dataset: sample dimensions first, then those of the variable's name.
+
+    Parameters
+    ----------
+    values : mapping of str to ndarray
+        Arrays (chains, draws, ...), or without sample dimensions.
+    coords : mapping
+        Coordinates ``term`` and ``obs``.
+    sample_dims : tuple of str
+        Dimensions that come before the variable's own.
+    """
+    import xarray as xr
+
+    variables, used = {}, set()
+    for name, array in values.items():
+        own = DIMS.get(name, [])
+        extra = np.ndim(array) - len(sample_dims)
+        dims = [*sample_dims, *(own if own else ["obs"] * (extra > 0))]
+        variables[name] = (dims, array)
+        used.update(dims)
+    chosen = {name: coord for name, coord in coords.items() if name in used}
+    for dim in sample_dims:
+        length = next(iter(values.values())).shape[sample_dims.index(dim)]
+        chosen[dim] = np.arange(length)
+    return xr.Dataset(variables, coords=chosen)
+
+
+def attributes(words: Mapping[str, Any]) -> dict[str, Any]:
+    """Return attributes that netCDF can hold: text and numbers; the rest as JSON.
+
+    Examples
+    --------
+    >>> attributes({"link": "logit", "steps": 3, "options": {"cov": "HC1"}})
+    {'link': 'logit', 'steps': 3, 'options': '{"cov": "HC1"}'}
+    """
+    plain = (str, int, float, np.integer, np.floating)
+    return {
+        name: value
+        if isinstance(value, plain) and not isinstance(value, bool)
+        else json.dumps(value, default=str)
+        for name, value in words.items()
+        if value is not None
+    }
+
+
+def coordinates(design: Design) -> dict[str, Any]:
+    """Return the coordinates of terms and observations."""
+    index = np.arange(len(design.y)) if design.index is None else np.asarray(design.index)
+    if index.dtype.kind not in "iuU" or index.ndim > 1:
+        index = np.array([str(i) for i in index]) if index.ndim == 1 else np.arange(len(design.y))
+    return {"term": np.array(design.terms, dtype=str), "obs": index}
+
+
+def assemble(
+    design: Design,
+    result: Result,
+    *,
+    words: Mapping[str, Any],
+    extra: Mapping[str, xr.Dataset],
+) -> xr.DataTree:
+    """Put the DataTree of a fit together.
+
+    Parameters
+    ----------
+    design : Design
+        The data of the fit.
+    result : Result
+        What inference returned.
+    words : mapping
+        Attributes: formula, link, method, seconds, versions, ...
+    extra : mapping of str to Dataset
+        Groups computed on request.
+    """
+    import xarray as xr
+
+    coords = coordinates(design)
+    groups: dict[str, xr.Dataset] = {}
+    if result.draws:
+        groups["posterior"] = dataset(result.draws, coords)
+        groups["sample_stats"] = dataset(result.sample_stats, coords)
+    else:
+        point = dict(zip(("Intercept",) * design.intercept, result.theta, strict=False))
+        point["beta"] = result.theta[int(design.intercept) :]
+        if result.sigma is not None:
+            point["sigma"] = np.asarray(result.sigma)
+        estimate = dataset(point, coords, sample_dims=())
+        names = [*(["Intercept"] if design.intercept else []), *design.terms]
+        estimate["cov"] = (("coefficient", "coefficient_"), result.cov)
+        estimate = estimate.assign_coords(coefficient=names, coefficient_=names)
+        groups["point_estimate"] = estimate
+    groups["observed_data"] = dataset({"y": design.y}, coords, sample_dims=())
+    rows = {"trials": design.trials, "weights": design.weights, "offset": design.offset}
+    groups["constant_data"] = xr.Dataset(
+        {name: (["obs"], values) for name, values in rows.items()}, coords={"obs": coords["obs"]}
+    )
+    groups.update(extra)
+    shown = attributes(words)
+    tree = xr.DataTree.from_dict({f"/{name}": group for name, group in groups.items()})
+    tree.attrs.update(shown)
+    for group in ("posterior", "point_estimate"):
+        if group in tree.children:
+            tree[group].attrs.update(shown)
+    return tree

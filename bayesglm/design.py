@@ -1,0 +1,614 @@
+"""The data of a model as numbers: matrix, outcome, weights, and how new data become the same.
+
+`build` starts from a formula, `build_arrays` from a matrix; `encode` turns new data into rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bayesglm import frames
+from bayesglm.encoding import Encoding, Formula, learn, split
+from bayesglm.errors import DataError, Finding, SpecificationError, explain
+from bayesglm.expressions import check, evaluate
+from bayesglm.outcome import Outcome, respond
+from bayesglm.priors import ColumnFacts
+from bayesglm.spec import Spec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Design", "NewRows", "build", "build_arrays", "encode"]
+
+# Columns made from arrays of the user's start so; no column of the data may.
+RESERVED = "__"
+
+
+@dataclass(frozen=True)
+class Design:
+    """The training data, encoded.
+
+    Attributes
+    ----------
+    matrix : ndarray or scipy.sparse.csc_array, shape (n, p)
+        Predictors without the constant.
+    intercept : bool
+        Whether the model has a constant.
+    terms : tuple of str
+        Names of the columns.
+    y, trials, weights, offset : ndarray, shape (n,)
+        Events (or numbers), trials, weights, offset (link scale).
+    aggregated : bool
+        Whether y counts events in trials.
+    columns : tuple of ColumnFacts
+        What priors need to know of each column.
+    outcome : Outcome
+        What y means.
+    encoding : Encoding or None
+        None for a model of arrays.
+    formula : Formula or None
+    frame : DataFrame
+        The rows kept, of the columns used.
+    kept : ndarray of bool or None
+        Rows of the user's data that were kept, where some were dropped.
+    source : object
+        The user's data, by reference (for clusters).
+    context : mapping or None
+        The user's own functions in the formula.
+    findings : tuple of Finding
+    """
+
+    matrix: Any
+    intercept: bool
+    terms: tuple[str, ...]
+    y: np.ndarray
+    trials: np.ndarray
+    weights: np.ndarray
+    offset: np.ndarray
+    aggregated: bool
+    columns: tuple[ColumnFacts, ...]
+    outcome: Outcome
+    encoding: Encoding | None = None
+    formula: Formula | None = None
+    offset_column: str | None = None
+    frame: Any = None
+    kept: np.ndarray | None = None
+    source: Any = None
+    context: Mapping[str, Any] | None = None
+    findings: tuple[Finding, ...] = field(default_factory=tuple)
+
+    @property
+    def n(self) -> int:
+        """Rows."""
+        return len(self.y)
+
+    @property
+    def p(self) -> int:
+        """Columns without the constant."""
+        return len(self.terms)
+
+    @property
+    def nobs(self) -> int:
+        """Rows with positive weight."""
+        return int((self.weights > 0).sum())
+
+    @property
+    def effective(self) -> float:
+        """Sum of weights times trials."""
+        return float(np.sum(self.weights * self.trials))
+
+    @property
+    def index(self) -> Any:
+        """The index of the rows kept (pandas), or None."""
+        return None if self.frame is None else self.frame.index
+
+    def blocks(self, rows: int) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield the matrix in dense blocks of at most ``rows`` rows, each with its slice."""
+        matrix = self.matrix if isinstance(self.matrix, np.ndarray) else self.matrix.tocsr()
+        for begin in range(0, self.n, rows):
+            part = slice(begin, min(begin + rows, self.n))
+            block = matrix[part]
+            yield part, block if isinstance(block, np.ndarray) else block.toarray()
+
+    def cluster(self, name: str) -> np.ndarray:
+        """Return the values of a column as codes 0, 1, ..., shape (n,).
+
+        Raises
+        ------
+        DataError
+            If there is no such column, or a value is missing.
+        """
+        import pandas as pd
+
+        if self.frame is not None and name in self.frame.columns:
+            values = self.frame[name]
+        elif self.source is None:
+            raise DataError(explain("the fit was kept without this column", column=name))
+        else:
+            values = frames.select(self.source, [name])[name]
+            values = values if self.kept is None else values[self.kept]
+        codes, _ = pd.factorize(values)
+        if (codes < 0).any():
+            raise DataError(explain(f"the column {name!r} has missing values"))
+        return np.asarray(codes, dtype=np.int32)
+
+
+@dataclass(frozen=True)
+class NewRows:
+    """New data, encoded as the training data were.
+
+    Attributes
+    ----------
+    matrix : ndarray or scipy.sparse.csc_array, shape (n, p)
+    offset : ndarray, shape (n,)
+    index : pandas Index or None
+    findings : tuple of Finding
+    """
+
+    matrix: Any
+    offset: np.ndarray
+    index: Any
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def n(self) -> int:
+        """Rows."""
+        return len(self.offset)
+
+
+def build(
+    spec: Spec,
+    data: Any,
+    *,
+    arrays: Mapping[str, Any] | None = None,
+    context: Mapping[str, Any] | None = None,
+) -> Design:
+    """Encode a table by a formula.
+
+    Parameters
+    ----------
+    spec : Spec
+        The words of the model.
+    data : DataFrame or dict
+        The table.
+    arrays : mapping of str to array, optional
+        Columns that the user gave as arrays, by their reserved names.
+    context : mapping of str to callable, optional
+        The user's own functions.
+
+    Raises
+    ------
+    FormulaError, DataError
+        With what is wrong, what was got, and what to do.
+    """
+    known = frames.column_names(data)
+    _refuse_reserved(known)
+    context = dict(context or {})
+    named = {name for name in (spec.trials, spec.weights, spec.offset) if name is not None}
+    formula = split(spec.formula or "", known, context=context, taken=named)
+    if "Intercept" in formula.columns:
+        raise DataError(explain('no column may be called "Intercept"', advice="rename it"))
+    own = dict(arrays or {})
+    wanted = [*formula.columns, *(name for name in named if name not in own)]
+    frame = frames.select(data, wanted)
+    for name, values in own.items():
+        frame = frame.assign(**{name: _aligned(values, frame, name)})
+    if not len(frame):
+        raise DataError(explain("the data have no rows"))
+    frame, kept, findings = _complete(frame, spec.missing)
+    weights, more = _weights(frame, spec)
+    trials = None if spec.trials is None else _column(frame, spec.trials)
+    y, counted, outcome = respond(
+        formula.left, formula.text, frame[list(formula.left_columns)], spec, trials
+    )
+    live = weights > 0
+    right = frame[list(formula.right_columns)]
+    if live.all():
+        encoding, matrix, structure = learn(formula, right, context)
+    else:
+        # Knots, centres and levels are learned on the rows that count, then used on all.
+        encoding, _, structure = learn(formula, right[live], context)
+        matrix = encoding.apply(right, context)
+    _refuse_infinite(matrix, encoding.terms)
+    columns = facts(
+        matrix,
+        encoding.terms,
+        weights * counted,
+        live,
+        _words(structure, encoding, formula, context),
+    )
+    return Design(
+        matrix=matrix,
+        intercept=encoding.intercept,
+        terms=encoding.terms,
+        y=y,
+        trials=counted,
+        weights=weights,
+        offset=_offset(formula, spec, frame),
+        aggregated=trials is not None or formula.left.startswith("cbind("),
+        columns=columns,
+        outcome=outcome,
+        encoding=encoding,
+        formula=formula,
+        offset_column=spec.offset,
+        frame=frame,
+        kept=kept,
+        source=data,
+        context=context,
+        findings=(*findings, *more, *_one_class(y, counted, weights, spec)),
+    )
+
+
+def build_arrays(
+    X: Any,
+    y: Any,
+    *,
+    names: Sequence[str] | None = None,
+    intercept: bool = True,
+    spec: Spec,
+    trials: Any = None,
+    weights: Any = None,
+    offset: Any = None,
+) -> Design:
+    """Make a design from arrays; see `Model.from_arrays`."""
+    import pandas as pd
+    import scipy.sparse as sp
+
+    if names is None and isinstance(X, pd.DataFrame):
+        names = [str(name) for name in X.columns]
+    sparse = sp.issparse(X)
+    try:
+        matrix = sp.csc_array(X, dtype=float) if sparse else np.asarray(X, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise DataError(explain(f"X must hold numbers: {error}")) from error
+    if matrix.ndim != 2:
+        raise DataError(explain("X must have two dimensions", shape=matrix.shape))
+    n, p = matrix.shape
+    terms = (
+        tuple(str(name) for name in names)
+        if names is not None
+        else tuple(f"x{j + 1}" for j in range(p))
+    )
+    if len(terms) != p or len(set(terms)) != p or "Intercept" in terms:
+        raise DataError(
+            explain(f"names must be {p} different words, none of them Intercept", names=terms)
+        )
+    if not n:
+        raise DataError(explain("the data have no rows"))
+    if spec.missing == "drop":
+        raise SpecificationError(
+            explain('missing="drop" is for tables', advice="drop the rows of the arrays yourself")
+        )
+    frame = pd.DataFrame(index=X.index if isinstance(X, pd.DataFrame) else pd.RangeIndex(n))
+    given = {"y": y, "__trials": trials, "__weights": weights, "__offset": offset}
+    for name, values in given.items():
+        if values is not None:
+            frame = frame.assign(**{name: _aligned(values, frame, name)})
+    _refuse_infinite(matrix, terms)
+    frames.refuse_missing(frame, advice="drop these rows first")
+    spec = replace(
+        spec,
+        **{
+            word: f"__{word}"
+            for word in ("trials", "weights", "offset")
+            if given[f"__{word}"] is not None
+        },
+    )
+    w, findings = _weights(frame, spec)
+    counts = None if trials is None else _column(frame, "__trials")
+    events, counted, outcome = respond("y", "y", frame[["y"]], spec, counts)
+    words = {name: ((name,), False) for name in terms}
+    return Design(
+        matrix=matrix,
+        intercept=intercept,
+        terms=terms,
+        y=events,
+        trials=counted,
+        weights=w,
+        offset=np.zeros(n) if offset is None else _column(frame, "__offset"),
+        aggregated=trials is not None,
+        columns=facts(matrix, terms, w * counted, w > 0, words),
+        outcome=outcome,
+        offset_column=spec.offset,
+        frame=frame,
+        findings=(*findings, *_one_class(events, counted, w, spec)),
+    )
+
+
+def encode(design: Design, newdata: Any) -> NewRows:
+    """Encode new data with what was learned in training.
+
+    Parameters
+    ----------
+    design : Design
+        The training data.
+    newdata : DataFrame, dict or array
+        The columns of the right side (an array for a model of arrays); scalars of a dict are
+        repeated.
+
+    Raises
+    ------
+    DataError
+        For a missing column or value, an unseen level, a value beyond the knots of ``bs``.
+    """
+    if design.encoding is None or design.formula is None:
+        return _encode_arrays(design, newdata)
+    wanted = list(design.formula.right_columns)
+    if design.offset_column is not None:
+        if design.offset_column.startswith(RESERVED):
+            raise DataError(
+                explain(
+                    "the model was given its offset as an array, so it cannot predict for new data",
+                    advice="put the offset into a column",
+                )
+            )
+        wanted.append(design.offset_column)
+    frame = frames.select(newdata, wanted) if wanted else _empty(newdata)
+    frames.refuse_missing(frame, advice="drop or fill these rows of the new data")
+    matrix = design.encoding.apply(frame, design.context)
+    _refuse_infinite(matrix, design.terms)
+    offset = np.zeros(len(frame))
+    if design.offset_column is not None:
+        offset += _column(frame, design.offset_column)
+    for expression in design.formula.offsets:
+        offset += _evaluated(expression, design.formula, frame)
+    return NewRows(matrix, offset, frame.index, design.encoding.extrapolations(frame))
+
+
+def _encode_arrays(design: Design, newdata: Any) -> NewRows:
+    import scipy.sparse as sp
+
+    if design.offset_column is not None:
+        raise DataError(
+            explain("the model was given its offset as an array, so it cannot predict for new data")
+        )
+    index = None
+    if (
+        not sp.issparse(newdata)
+        and not isinstance(newdata, np.ndarray)
+        and hasattr(newdata, "columns")
+    ):
+        newdata = frames.select(newdata, design.terms)
+        index = newdata.index
+    matrix = sp.csc_array(newdata) if sp.issparse(newdata) else np.asarray(newdata, dtype=float)
+    if matrix.ndim != 2 or matrix.shape[1] != design.p:
+        raise DataError(
+            explain(f"new data must have {design.p} columns", shape=tuple(matrix.shape))
+        )
+    _refuse_infinite(matrix, design.terms)
+    return NewRows(matrix, np.zeros(matrix.shape[0]), index)
+
+
+def _empty(newdata: Any) -> pd.DataFrame:
+    """Return a table without columns for an intercept-only model."""
+    import pandas as pd
+
+    frames.column_names(newdata)
+    index = newdata.index if isinstance(newdata, pd.DataFrame) else range(frames.rows_of(newdata))
+    return pd.DataFrame(index=index)
+
+
+def _refuse_reserved(known: Sequence[str]) -> None:
+    bad = [name for name in known if name in ("__trials", "__weights", "__offset")]
+    if bad:
+        raise DataError(explain("this column name is reserved", column=bad[0]))
+
+
+def _aligned(values: Any, frame: pd.DataFrame, name: str) -> np.ndarray:
+    """Return an array of the user's, checked against the rows; a Series must have their index."""
+    import pandas as pd
+
+    word = name.removeprefix(RESERVED)
+    if isinstance(values, pd.Series) and not values.index.equals(frame.index):
+        raise DataError(
+            explain(
+                f"the index of {word} differs from that of the data",
+                advice=f"use {word}.to_numpy() if the order is the same",
+            )
+        )
+    array = np.asarray(values)
+    if array.shape != (len(frame),):
+        raise DataError(
+            explain(f"{word} must have one value for each of {len(frame)} rows", shape=array.shape)
+        )
+    return array
+
+
+def _complete(
+    frame: pd.DataFrame, missing: str
+) -> tuple[pd.DataFrame, np.ndarray | None, tuple[Finding, ...]]:
+    """Refuse or drop rows with missing or infinite values."""
+    rows, counts = frames.missing_mask(frame)
+    if not counts:
+        return frame, None, ()
+    if missing == "error":
+        frames.refuse_missing(frame, advice='use missing="drop", or fill them in')
+    kept = frame[~rows]
+    if not len(kept):
+        raise DataError(explain("every row has a missing value", columns=counts))
+    note = Finding(
+        "dropped",
+        "note",
+        f"{int(rows.sum())} of {len(frame)} rows were dropped for missing or infinite values in "
+        + ", ".join(f"{name} ({count})" for name, count in counts.items())
+        + ".",
+        value=float(rows.sum()),
+    )
+    return kept, ~rows, (note,)
+
+
+def _column(frame: pd.DataFrame, name: str) -> np.ndarray:
+    try:
+        return frame[name].to_numpy(dtype=float)
+    except (TypeError, ValueError) as error:
+        word = name.removeprefix(RESERVED)
+        raise DataError(
+            explain(f"{word!r} must hold numbers", dtype=str(frame[name].dtype))
+        ) from error
+
+
+def _weights(frame: pd.DataFrame, spec: Spec) -> tuple[np.ndarray, tuple[Finding, ...]]:
+    if spec.weights is None:
+        return np.ones(len(frame)), ()
+    weights = _column(frame, spec.weights)
+    if (weights < 0).any() or not (weights > 0).any():
+        raise DataError(
+            explain("weights must not be negative, nor all 0", smallest=float(weights.min()))
+        )
+    if spec.weights_kind == "frequency" and (weights != np.round(weights)).any():
+        return weights, (
+            Finding(
+                "non-integer-weights",
+                "note",
+                "Frequency weights are not whole numbers; they count as that many copies of a row.",
+                advice='Use weights_kind="sampling" for survey or inverse-probability weights.',
+            ),
+        )
+    return weights, ()
+
+
+def _offset(formula: Formula, spec: Spec, frame: pd.DataFrame) -> np.ndarray:
+    offset = np.zeros(len(frame))
+    if spec.offset is not None:
+        offset += _column(frame, spec.offset)
+    for expression in formula.offsets:
+        offset += _evaluated(expression, formula, frame)
+    if not np.isfinite(offset).all():
+        raise DataError(explain("the offset has missing or infinite values"))
+    return offset
+
+
+def _evaluated(expression: str, formula: Formula, frame: pd.DataFrame) -> np.ndarray:
+    values = evaluate(
+        expression, formula.text, {str(c): frame[c].to_numpy() for c in frame.columns}
+    )
+    return np.broadcast_to(np.asarray(values, dtype=float), (len(frame),))
+
+
+def _refuse_infinite(matrix: Any, terms: Sequence[str]) -> None:
+    values = matrix if isinstance(matrix, np.ndarray) else matrix.data
+    if np.isfinite(values).all():
+        return
+    dense = matrix if isinstance(matrix, np.ndarray) else matrix.toarray()
+    bad = [t for t, ok in zip(terms, np.isfinite(dense).all(axis=0), strict=True) if not ok]
+    raise DataError(
+        explain(
+            f"the term {bad[0]} has missing or infinite values",
+            advice="check its function, such as a logarithm of 0",
+        )
+    )
+
+
+def _one_class(
+    y: np.ndarray, trials: np.ndarray, weights: np.ndarray, spec: Spec
+) -> tuple[Finding, ...]:
+    events, total = float(np.sum(weights * y)), float(np.sum(weights * trials))
+    if spec.family.has_sigma or 0 < events < total:
+        return ()
+    return (
+        Finding(
+            "one-class",
+            "warning",
+            f"The outcome has {'no events' if events <= 0 else 'events only'}: the answer rests on "
+            "the priors.",
+            value=events,
+        ),
+    )
+
+
+def _words(
+    structure: tuple[tuple[str, tuple[str, ...]], ...],
+    encoding: Encoding,
+    formula: Formula,
+    context: Mapping[str, Any],
+) -> dict[str, tuple[tuple[str, ...], bool]]:
+    """Return for each term the columns it uses, and whether it comes from factors alone."""
+    found = {}
+    for term, factors in structure:
+        used: dict[str, None] = {}
+        for factor in factors:
+            text = f"`{factor}`" if factor in encoding.columns else factor
+            used |= dict.fromkeys(sorted(check(text, formula.text, context=context)))
+        found[term] = (tuple(used), all(f in encoding.categories for f in factors))
+    return found
+
+
+def facts(
+    matrix: Any,
+    terms: Sequence[str],
+    weights: np.ndarray,
+    live: np.ndarray,
+    words: Mapping[str, tuple[tuple[str, ...], bool]],
+) -> tuple[ColumnFacts, ...]:
+    """Return what priors need to know of each column; rows with weight 0 stay out.
+
+    Parameters
+    ----------
+    matrix : ndarray or sparse array, shape (n, p)
+    terms : sequence of str
+    weights : ndarray, shape (n,)
+        Weights times trials.
+    live : ndarray of bool, shape (n,)
+    words : mapping
+        For each term its data columns, and whether it comes from factors alone.
+    """
+    if isinstance(matrix, np.ndarray):
+        numbers = [_dense_facts(matrix[:, j], weights, live) for j in range(len(terms))]
+    else:
+        numbers = _sparse_facts(matrix, weights, live)
+    return tuple(
+        ColumnFacts(term=term, variables=words[term][0], categorical=words[term][1], **number)
+        for term, number in zip(terms, numbers, strict=True)
+    )
+
+
+def _dense_facts(values: np.ndarray, weights: np.ndarray, live: np.ndarray) -> dict[str, Any]:
+    if not live.all():
+        values, weights = values[live], weights[live]
+    lower, upper = float(values.min()), float(values.max())
+    binary = bool(((values == lower) | (values == upper)).all())
+    mean = float(np.average(values, weights=weights))
+    mean_rows = float(values.mean())
+    return {
+        "kind": "constant" if lower == upper else ("binary" if binary else "numeric"),
+        "mean": mean,
+        "sd": float(np.sqrt(np.average((values - mean) ** 2, weights=weights))),
+        "minimum": lower,
+        "maximum": upper,
+        "mean_rows": mean_rows,
+        "sd_rows": float(values.std(ddof=1)) if len(values) > 1 else 0.0,
+    }
+
+
+def _sparse_facts(matrix: Any, weights: np.ndarray, live: np.ndarray) -> list[dict[str, Any]]:
+    n = int(live.sum())
+    kept = matrix.tocsr()[live].tocsc()
+    w = weights[live] / weights[live].sum()
+    found = []
+    for j in range(kept.shape[1]):
+        part = slice(kept.indptr[j], kept.indptr[j + 1])
+        values, rows = kept.data[part], kept.indices[part]
+        full = len(values) == n
+        lower = float(values.min()) if full else float(min(values.min(initial=0.0), 0.0))
+        upper = float(values.max()) if full else float(max(values.max(initial=0.0), 0.0))
+        mean, mean_rows = float(values @ w[rows]), float(values.sum() / n)
+        rest, rest_rows = 1 - float(w[rows].sum()), n - len(values)
+        variance = float(((values - mean) ** 2) @ w[rows]) + rest * mean**2
+        square = float(((values - mean_rows) ** 2).sum()) + rest_rows * mean_rows**2
+        binary = bool(np.isin(values, (lower, upper)).all()) and (full or 0.0 in (lower, upper))
+        found.append(
+            {
+                "kind": "constant" if lower == upper else ("binary" if binary else "numeric"),
+                "mean": mean,
+                "sd": float(np.sqrt(max(variance, 0.0))),
+                "minimum": lower,
+                "maximum": upper,
+                "mean_rows": mean_rows,
+                "sd_rows": float(np.sqrt(square / max(n - 1, 1))),
+            }
+        )
+    return found

@@ -1,0 +1,432 @@
+"""The right side of a formula: learned once on the training rows, then applied to any rows.
+
+formulaic does the encoding. What it learned (knots, centres, scales, levels) is kept as plain data,
+so that it can be written as JSON and rebuilt without running anything from a file.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bayesglm.errors import DataError, Finding, FormulaError, explain
+from bayesglm.expressions import check, split_top
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Column", "Encoding", "Formula", "learn", "split"]
+
+# Wider than this with fewer non-zeros than this share, a matrix is kept sparse.
+WIDE, THIN = 100, 0.1
+BOUNDED = ("bs",)
+EXTRAPOLATING = ("poly", "cr", "cc", "cs", "natural_cubic_spline", "cubic_spline")
+
+
+@dataclass(frozen=True)
+class Formula:
+    """A formula in its parts: outcome, right side without offsets, offsets, columns of each."""
+
+    text: str
+    left: str
+    right: str
+    offsets: tuple[str, ...]
+    left_columns: tuple[str, ...]
+    right_columns: tuple[str, ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Return every column named, the outcome's first."""
+        return tuple(dict.fromkeys((*self.left_columns, *self.right_columns)))
+
+
+def split(text: str, known: list[str], *, context: Mapping[str, Any], taken: set[str]) -> Formula:
+    """Split a formula and check every word of it.
+
+    Parameters
+    ----------
+    text : str
+        ``"outcome ~ terms"``.
+    known : list of str
+        Columns of the data, for ``.``.
+    context : mapping
+        The user's own functions.
+    taken : set of str
+        Columns of weights, trials and offset, which ``.`` leaves out.
+
+    Raises
+    ------
+    FormulaError
+        If it does not parse, or says something that formulas may not say.
+    """
+    if not isinstance(text, str):
+        raise FormulaError(explain("the formula must be text", formula=text))
+    sides = split_top(text, "~")
+    # "~x" inside the left side would be a negation; a formula has one ~ at the top.
+    if len(sides) != 2 or not sides[0][1].strip() or not sides[1][1].strip():
+        raise FormulaError(explain('a formula has the form "y ~ x1 + x2"', formula=text))
+    left, right = sides[0][1].strip(), sides[1][1].strip()
+    left_columns = _left_columns(left, text)
+    if right == "." or any(piece.strip() == "." for _, piece in split_top(right, "+-")):
+        rest = [name for name in known if name not in left_columns and name not in taken]
+        everything = " + ".join(f"`{name}`" for name in rest) or "1"
+        right = "".join(
+            f"{sign} {everything if piece.strip() == '.' else piece}"
+            for sign, piece in split_top(right, "+-")
+        )
+    kept, offsets = [], []
+    for sign, piece in split_top(right, "+-"):
+        if piece.strip().startswith("offset(") and piece.strip().endswith(")"):
+            if sign == "-":
+                raise FormulaError(explain("an offset can only be added", formula=text))
+            offsets.append(piece.strip()[len("offset(") : -1])
+        else:
+            kept.append(f"{sign} {piece.strip()}")
+        if _has_bar(piece):
+            raise FormulaError(
+                explain(
+                    "group-level terms such as (1 | g) are not available yet",
+                    formula=text,
+                    advice="use the group as a column, C(g)",
+                )
+            )
+    right = " ".join(kept).strip().removeprefix("+").strip() or "1"
+    columns = dict.fromkeys(
+        name for offset in offsets for name in sorted(check(offset, text, context=context))
+    )
+    for factor in _factors(right, text):
+        columns |= dict.fromkeys(sorted(check(factor, text, context=context)))
+    return Formula(text, left, right, tuple(offsets), left_columns, tuple(columns))
+
+
+def _left_columns(left: str, formula: str) -> tuple[str, ...]:
+    if left.startswith("cbind(") and left.endswith(")"):
+        parts = [piece for _, piece in split_top(left[len("cbind(") : -1], ",")]
+        if len(parts) != 2:
+            raise FormulaError(explain("cbind takes events and non-events", formula=formula))
+        return tuple(dict.fromkeys(name for p in parts for name in sorted(check(p, formula))))
+    return tuple(sorted(check(left, formula)))
+
+
+def _has_bar(piece: str) -> bool:
+    inner = piece.strip()
+    return inner.startswith("(") and inner.endswith(")") and len(split_top(inner[1:-1], "|")) > 1
+
+
+def _factors(right: str, formula: str) -> list[str]:
+    """Return the factors of a right side as formulaic reads them."""
+    import formulaic
+
+    try:
+        parsed = formulaic.Formula(right)
+        terms = list(parsed)
+    except Exception as error:
+        # formulaic raises its own errors, and SyntaxErrors of Python, from deep within.
+        message = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise FormulaError(
+            explain(f"the formula does not parse: {message}", formula=formula)
+        ) from error
+    found = []
+    for term in terms:
+        for factor in term.factors:
+            kind = factor.eval_method.value
+            if kind == "lookup":
+                found.append(f"`{factor.expr}`")
+            elif kind == "python":
+                found.append(factor.expr)
+    return list(dict.fromkeys(found))
+
+
+@dataclass(frozen=True)
+class Column:
+    """What was learned about a column of the data.
+
+    Attributes
+    ----------
+    kind : str
+        ``"number"``, ``"bool"`` or ``"category"``.
+    levels : tuple
+        Levels of a category, in order.
+    lower, upper : float
+        Range of a number over the training rows.
+    """
+
+    kind: str
+    levels: tuple[Any, ...] = ()
+    lower: float = float("nan")
+    upper: float = float("nan")
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How columns become the matrix of predictors; all fields are plain data.
+
+    Attributes
+    ----------
+    right : str
+        Right side of the formula, without offsets.
+    names : tuple of str
+        Columns of the matrix in formulaic's words, the constant among them.
+    columns : dict of str to Column
+        What was learned about each column of the data.
+    transforms : dict
+        formulaic's state of ``poly``, ``bs``, ``scale``, ... by factor.
+    categories : dict of str to list
+        Levels by categorical factor.
+    sparse : bool
+        Whether the matrix is kept sparse.
+    """
+
+    right: str
+    names: tuple[str, ...]
+    columns: dict[str, Column]
+    transforms: dict[str, Any] = field(default_factory=dict)
+    categories: dict[str, list[Any]] = field(default_factory=dict)
+    sparse: bool = False
+
+    @property
+    def intercept(self) -> bool:
+        """Whether there is a constant."""
+        return "Intercept" in self.names
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Columns of the matrix without the constant."""
+        return tuple(name for name in self.names if name != "Intercept")
+
+    def apply(self, frame: pd.DataFrame, context: Mapping[str, Any] | None) -> Any:
+        """Encode rows with what was learned; return the matrix without the constant.
+
+        Raises
+        ------
+        DataError
+            For an unseen level or a value beyond the knots of ``bs``.
+        """
+        matrix, _ = _materialize(
+            self.right,
+            self.prepare(frame),
+            context,
+            sparse=self.sparse,
+            transforms=self.transforms,
+            categories=self.categories,
+        )
+        return _without_constant(matrix, self.names)
+
+    def prepare(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Give columns the kinds they had in training, refusing unseen levels."""
+        import pandas as pd
+
+        prepared = {}
+        for name, column in self.columns.items():
+            values = frame[name]
+            if column.kind == "category":
+                seen = pd.unique(values)
+                strange = [level for level in seen if level not in column.levels]
+                if strange:
+                    raise DataError(
+                        explain(
+                            f"column {name!r} has levels that were not there in training",
+                            levels=strange[:5],
+                            advice=f"the known levels are {list(column.levels)[:20]}",
+                        )
+                    )
+                prepared[name] = pd.Categorical(values, categories=list(column.levels))
+            else:
+                prepared[name] = _number(values, name)
+        return pd.DataFrame(prepared, index=frame.index)
+
+    def extrapolations(self, frame: pd.DataFrame) -> tuple[Finding, ...]:
+        """Return a finding for each column beyond the training range of a curve through it."""
+        found = []
+        for factor in self.transforms:
+            if factor.split("(")[0] not in EXTRAPOLATING:
+                continue
+            for name in sorted(check(factor, factor)):
+                column = self.columns.get(name)
+                if column is None or column.kind != "number":
+                    continue
+                values = np.asarray(frame[name], dtype=float)
+                worst = float(max(column.lower - values.min(), values.max() - column.upper))
+                if worst > 0:
+                    found.append(
+                        Finding(
+                            "extrapolation",
+                            "warning",
+                            f"{factor} is extrapolated: {name} leaves its training range "
+                            f"{column.lower:g} to {column.upper:g}.",
+                            value=worst,
+                            where=name,
+                            advice="Read these predictions with care.",
+                        )
+                    )
+        return tuple(found)
+
+
+def _number(values: pd.Series, name: str) -> Any:
+    import pandas as pd
+
+    if not pd.api.types.is_numeric_dtype(values.dtype):
+        raise DataError(
+            explain(f"column {name!r} must hold numbers, as in training", dtype=str(values.dtype))
+        )
+    if pd.api.types.is_bool_dtype(values.dtype):
+        return values.to_numpy(dtype=bool)
+    # Whole numbers stay whole: C(x) names its levels by them.
+    whole = pd.api.types.is_integer_dtype(values.dtype)
+    return values.to_numpy(dtype=np.int64 if whole else float)
+
+
+def learn(
+    formula: Formula, frame: pd.DataFrame, context: Mapping[str, Any] | None
+) -> tuple[Encoding, Any, tuple[tuple[str, tuple[str, ...]], ...]]:
+    """Learn the encoding from the training rows.
+
+    Returns
+    -------
+    encoding : Encoding
+    matrix : ndarray or scipy sparse array, shape (n, p)
+        The encoded rows without the constant.
+    structure : tuple
+        For each of its columns the factors it is made of.
+    """
+    columns = {name: _learn_column(frame[name], name) for name in formula.right_columns}
+    bare = Encoding(formula.right, (), columns)
+    prepared = bare.prepare(frame)
+    levels = [len(column.levels) for column in columns.values() if column.kind == "category"]
+    sparse = max(levels, default=0) > WIDE
+    matrix, spec = _materialize(formula.right, prepared, context, sparse=sparse)
+    names = tuple(str(name) for name in spec.column_names)
+    if sparse and matrix.nnz > THIN * matrix.shape[0] * matrix.shape[1]:
+        sparse, matrix = False, matrix.toarray()
+    structure = tuple(
+        (str(name), tuple(str(factor.expr) for factor in row.term.factors))
+        for row in spec.structure
+        for name in row.columns
+        if str(name) != "Intercept"
+    )
+    categories = {
+        str(expr): _plain(state["categories"])
+        for expr, (_, state) in spec.encoder_state.items()
+        if "categories" in state
+    }
+    encoding = Encoding(
+        formula.right, names, columns, _plain(dict(spec.transform_state)), categories, sparse
+    )
+    return encoding, _without_constant(matrix, names), structure
+
+
+def _learn_column(values: pd.Series, name: str) -> Column:
+    import pandas as pd
+
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        used = set(values.unique())
+        return Column("category", tuple(_plain([c for c in values.cat.categories if c in used])))
+    if pd.api.types.is_bool_dtype(values.dtype):
+        return Column("bool")
+    if pd.api.types.is_numeric_dtype(values.dtype) and not pd.api.types.is_complex_dtype(
+        values.dtype
+    ):
+        return Column("number", (), float(values.min()), float(values.max()))
+    levels = pd.unique(values)
+    if all(isinstance(level, (bool, np.bool_)) for level in levels):
+        return Column("category", (False, True))
+    if not all(isinstance(level, str) for level in levels):
+        raise DataError(
+            explain(
+                f"column {name!r} must hold numbers, text, booleans or categories",
+                dtype=str(values.dtype),
+                advice="convert it first",
+            )
+        )
+    return Column("category", tuple(sorted(levels)))
+
+
+def _materialize(
+    right: str,
+    frame: pd.DataFrame,
+    context: Mapping[str, Any] | None,
+    *,
+    sparse: bool,
+    transforms: Mapping[str, Any] | None = None,
+    categories: Mapping[str, Any] | None = None,
+) -> tuple[Any, Any]:
+    """Let formulaic encode; with a state given, by that state."""
+    from formulaic import Formula as Parsed
+    from formulaic import ModelSpec
+    from formulaic.errors import DataMismatchWarning
+    from formulaic.materializers.types import FactorValues  # noqa: F401  (loads the materialisers)
+    from formulaic.parser.types import Factor
+
+    state = {
+        expr: (Factor.Kind.CATEGORICAL, {"categories": list(levels)})
+        for expr, levels in (categories or {}).items()
+    }
+    spec = ModelSpec(
+        formula=Parsed(right),
+        na_action="ignore",
+        output="sparse" if sparse else "numpy",
+        transform_state=dict(transforms or {}),
+        encoder_state=state,
+    )
+    if not len(frame.columns):
+        frame = frame.assign(_rows_=0.0)
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", DataMismatchWarning)
+            matrix = spec.get_model_matrix(frame, context=dict(context or {}))
+    except DataMismatchWarning as error:
+        raise DataError(
+            explain(f"levels that were not there in training: {error}", formula=right)
+        ) from error
+    except Exception as error:
+        # formulaic wraps whatever a transform raises; the border translates it once.
+        cause = error.__cause__ or error
+        raise DataError(
+            explain(
+                f"the columns cannot be encoded: {str(cause).splitlines()[0] if str(cause) else cause!r}",
+                formula=right,
+                advice=_range_advice(transforms),
+            )
+        ) from error
+    plain = matrix.__wrapped__ if hasattr(matrix, "__wrapped__") else matrix
+    if sparse:
+        import scipy.sparse as sp
+
+        return sp.csc_array(plain), matrix.model_spec
+    plain = np.asarray(plain)
+    return plain.astype(float, copy=False), matrix.model_spec
+
+
+def _range_advice(transforms: Mapping[str, Any] | None) -> str:
+    known = [
+        f"{expr} reaches from {state['lower_bound']:g} to {state['upper_bound']:g}"
+        for expr, state in (transforms or {}).items()
+        if expr.startswith(BOUNDED) and "lower_bound" in state
+    ]
+    return "; ".join(known)
+
+
+def _without_constant(matrix: Any, names: tuple[str, ...]) -> Any:
+    if "Intercept" not in names:
+        return matrix
+    at = names.index("Intercept")
+    if at == 0:
+        return matrix[:, 1:]
+    keep = [j for j in range(len(names)) if j != at]
+    return matrix[:, keep]
+
+
+def _plain(value: Any) -> Any:
+    """Return numbers, text, lists and dicts only, whatever NumPy types formulaic kept."""
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)) or type(value).__name__ == "Index":
+        return [_plain(entry) for entry in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    return value

@@ -1,0 +1,223 @@
+"""What a formula may say: the allow-list of functions, and a small evaluator for its left side.
+
+Formulas come from notebooks, command lines and files. formulaic evaluates the Python in them, so
+every factor passes `check` first: names, numbers, text, arithmetic, comparisons and calls to listed
+functions; no attribute but ``np.<listed>``, no subscript, no lambda, no comprehension.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+import re
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import numpy as np
+
+from bayesglm.errors import FormulaError, explain, suggest
+
+__all__ = ["FUNCTIONS", "check", "evaluate", "parse", "quoted_names", "split_top"]
+
+NUMPY = frozenset(
+    ["abs", "absolute", "arccos", "arcsin", "arctan", "cbrt", "ceil", "clip", "cos", "cosh", "exp", "exp2", "expm1", "floor", "fmax", "fmin", "hypot", "log", "log10", "log1p", "log2", "maximum", "minimum", "mod", "power", "rint", "round", "sign", "sin", "sinh", "sqrt", "square", "tan", "tanh", "where"]
+)
+TRANSFORMS = frozenset(
+    ["C", "I", "bs", "cc", "center", "cr", "cs", "cubic_spline", "natural_cubic_spline", "poly", "scale", "standardize", "Treatment", "Sum", "Helmert", "Poly", "Diff"]
+)
+CONTRASTS = frozenset(["treatment", "sum", "helmert", "poly", "diff", "SAS"])
+BARE = frozenset(["log", "log10", "log2", "exp", "exp2", "exp10", "log1p", "expm1", "sqrt", "abs"])
+FUNCTIONS = TRANSFORMS | BARE | {f"np.{name}" for name in NUMPY} | {f"contr.{n}" for n in CONTRASTS}
+
+_ALLOWED = (
+    ast.Expression, ast.Name, ast.Load, ast.Constant, ast.Call, ast.keyword, ast.Attribute,
+    ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.Tuple, ast.List,
+    ast.operator, ast.unaryop, ast.boolop, ast.cmpop,
+)  # fmt: skip
+
+
+def quoted_names(text: str) -> tuple[str, dict[str, str]]:
+    """Replace backtick-quoted column names by plain ones.
+
+    Examples
+    --------
+    >>> quoted_names("log(`my column`) + x")
+    ('log(_quoted_0_) + x', {'_quoted_0_': 'my column'})
+    """
+    names: dict[str, str] = {}
+
+    def swap(match: re.Match[str]) -> str:
+        plain = f"_quoted_{len(names)}_"
+        names[plain] = match[1]
+        return plain
+
+    return re.sub(r"`([^`]*)`", swap, text), names
+
+
+def parse(text: str, formula: str) -> tuple[ast.expr, dict[str, str]]:
+    """Parse one expression.
+
+    Raises
+    ------
+    FormulaError
+        If it is no expression.
+    """
+    plain, names = quoted_names(text.strip())
+    try:
+        return ast.parse(plain, mode="eval").body, names
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise FormulaError(
+            explain(f"the formula does not parse at {text.strip()!r}", formula=formula)
+        ) from error
+
+
+def check(text: str, formula: str, *, context: Collection[str] = ()) -> set[str]:
+    """Refuse everything but the allow-list; return the columns that an expression uses.
+
+    Parameters
+    ----------
+    text : str
+        One factor of a formula.
+    formula : str
+        The whole formula, for messages.
+    context : collection of str
+        Names of the user's own functions.
+
+    Raises
+    ------
+    FormulaError
+        Naming what is not allowed.
+
+    Examples
+    --------
+    >>> sorted(check("np.log(x) + poly(z, 2)", "y ~ ..."))
+    ['x', 'z']
+    """
+    tree, quoted = parse(text, formula)
+    columns: set[str] = set()
+    functions: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            _check_call(node, formula, context)
+            functions.update(id(part) for part in ast.walk(node.func))
+    for node in ast.walk(tree):
+        if not isinstance(node, _ALLOWED):
+            raise FormulaError(
+                explain(
+                    f"{type(node).__name__} is not allowed in a formula",
+                    formula=formula,
+                    advice="formulas take columns, numbers, arithmetic and listed functions",
+                )
+            )
+        if id(node) in functions:
+            continue
+        if isinstance(node, ast.Attribute):
+            name = ast.unparse(node)
+            if name not in FUNCTIONS:
+                raise FormulaError(explain(f"{name} is not allowed in a formula", formula=formula))
+            functions.update(id(part) for part in ast.walk(node))
+        elif isinstance(node, ast.Name) and node.id not in TRANSFORMS | set(context):
+            columns.add(quoted.get(node.id, node.id))
+    return columns
+
+
+def _check_call(node: ast.Call, formula: str, context: Collection[str]) -> None:
+    name = ast.unparse(node.func)
+    if name not in FUNCTIONS and name not in context:
+        known = sorted(FUNCTIONS | set(context))
+        raise FormulaError(
+            explain(
+                f"the function {name} is not allowed in a formula.{suggest(name, known)}",
+                formula=formula,
+                advice=f"pass your own as context={{{name!r}: function}}, "
+                f"or compute the column beforehand; the functions are {', '.join(known)}",
+            )
+        )
+    if any(keyword.arg is None for keyword in node.keywords):
+        raise FormulaError(explain("** is not allowed in a call in a formula", formula=formula))
+
+
+_BINARY: dict[type, Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul,
+    ast.Div: operator.truediv, ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod,
+    ast.Pow: operator.pow, ast.BitAnd: operator.and_, ast.BitOr: operator.or_,
+}  # fmt: skip
+_COMPARE: dict[type, Callable[[Any, Any], Any]] = {
+    ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt,
+    ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge,
+}  # fmt: skip
+_UNARY: dict[type, Callable[[Any], Any]] = {
+    ast.USub: operator.neg, ast.UAdd: operator.pos, ast.Invert: operator.invert,
+    ast.Not: np.logical_not,
+}  # fmt: skip
+
+
+def evaluate(text: str, formula: str, columns: Mapping[str, Any]) -> Any:
+    """Evaluate an expression of columns: the left side of a formula, or an offset.
+
+    Parameters
+    ----------
+    text : str
+        Arithmetic, comparisons, ``&``, ``|``, ``~`` and NumPy functions of columns.
+    formula : str
+        The whole formula, for messages.
+    columns : mapping of str to array
+        Values by column.
+    """
+    tree, quoted = parse(text, formula)
+
+    def value(node: ast.expr) -> Any:
+        match node:
+            case ast.Name(id=name):
+                return columns[quoted.get(name, name)]
+            case ast.Constant(value=constant):
+                return constant
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
+                return _BINARY[type(op)](value(left), value(right))
+            case ast.UnaryOp(op=op, operand=operand) if type(op) in _UNARY:
+                return _UNARY[type(op)](value(operand))
+            case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _COMPARE:
+                return _COMPARE[type(op)](value(left), value(right))
+            case ast.Call(func=func, args=args, keywords=[]):
+                name = ast.unparse(func).removeprefix("np.")
+                if name == "I" and len(args) == 1:
+                    return value(args[0])
+                if name in NUMPY:
+                    return getattr(np, name)(*(value(argument) for argument in args))
+        raise FormulaError(
+            explain(f"{ast.unparse(node)!r} cannot stand here in a formula", formula=formula)
+        )
+
+    try:
+        return value(tree)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, FormulaError):
+            raise
+        raise FormulaError(
+            explain(f"{text!r} cannot be computed: {error}", formula=formula)
+        ) from error
+
+
+def split_top(text: str, separators: str) -> list[tuple[str, str]]:
+    """Split at separators outside brackets, quotes and backticks; give each piece its separator.
+
+    Examples
+    --------
+    >>> split_top("x + log(a + b) - 1", "+-")
+    [('', 'x '), ('+', ' log(a + b) '), ('-', ' 1')]
+    """
+    pieces, depth, quote, start, sign = [], 0, "", 0, ""
+    for i, letter in enumerate(text):
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "'\"`":
+            quote = letter
+        elif letter in "([{":
+            depth += 1
+        elif letter in ")]}":
+            depth -= 1
+        elif depth == 0 and letter in separators:
+            pieces.append((sign, text[start:i]))
+            start, sign = i + 1, letter
+    pieces.append((sign, text[start:]))
+    return pieces

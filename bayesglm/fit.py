@@ -1,0 +1,493 @@
+"""The result of a fit: frozen, plain NumPy, pandas and xarray on the outside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from bayesglm import datatree, predicting, printing, storage, tables
+from bayesglm.errors import Finding, SpecificationError, Status, explain, suggest
+from bayesglm.inference import predictive
+from bayesglm.inference.covariance import check_words, covariance
+from bayesglm.inference.target import Target, build
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+    from bayesglm.design import Design
+    from bayesglm.inference.result import Result
+    from bayesglm.priors import Priors
+    from bayesglm.spec import Spec
+
+__all__ = ["GROUPS", "Fit", "load"]
+
+GROUPS = ("log_likelihood", "log_prior", "posterior_predictive", "prior", "prior_predictive")
+# log_likelihood larger than this is not computed unasked.
+LARGEST = 256 * 2**20
+# Draws of the prior and prior predictive groups.
+PRIOR_DRAWS = 1_000
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a model's ``fit`` returns.
+
+    Attributes
+    ----------
+    spec : Spec
+        The words of the model.
+    design : Design
+        Its data, encoded.
+    priors : Priors
+        The priors in numbers; of no effect on an MLE.
+    result : Result
+        Estimates, draws and statistics as NumPy arrays.
+    seconds : float
+        Wall time of the fit, compilation included.
+    errors : dict
+        ``cov``, ``information`` and ``cluster`` as used for the covariance.
+    extra : dict of str to Dataset
+        Groups added by `with_groups`.
+    """
+
+    spec: Spec
+    design: Design
+    priors: Priors
+    result: Result
+    seconds: float
+    errors: dict[str, Any] = field(default_factory=dict)
+    extra: dict[str, xr.Dataset] = field(default_factory=dict)
+
+    # -- what was estimated ---------------------------------------------------------------------
+
+    @property
+    def method(self) -> str:
+        """The method: ``"mle"``, ``"map"`` or ``"nuts"``."""
+        return self.result.method
+
+    @property
+    def status(self) -> Status:
+        """How the fit ended."""
+        return self.result.status
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Names of the coefficients, ``Intercept`` first where there is one."""
+        return (("Intercept",) if self.design.intercept else ()) + tuple(self.design.terms)
+
+    @property
+    def coef(self) -> pd.Series:
+        """Estimates (posterior means) by term, on the link scale."""
+        import pandas as pd
+
+        return pd.Series(
+            self.result.theta, index=pd.Index(self.terms, name="term"), name="estimate"
+        )
+
+    @property
+    def vcov(self) -> pd.DataFrame:
+        """Covariance of the estimates (of the posterior), terms by terms, link scale squared."""
+        import pandas as pd
+
+        return pd.DataFrame(self.result.cov, index=list(self.terms), columns=list(self.terms))
+
+    @property
+    def nobs(self) -> int:
+        """Rows with positive weight."""
+        return int(self.design.nobs)
+
+    @property
+    def loglik(self) -> float:
+        """Sum of w log p at the estimate (posterior mean), binomial coefficients included (log)."""
+        return self.result.loglik
+
+    @property
+    def loss(self) -> float:
+        """Mean binary cross-entropy (half the mean squared error for ``gaussian``)."""
+        return self.result.loss
+
+    @property
+    def parameters(self) -> int:
+        """Number of estimated parameters, sigma included."""
+        return len(self.terms) + int(self.spec.family.has_sigma)
+
+    @property
+    def aic(self) -> float:
+        """Akaike's criterion, -2 loglik + 2 k; of an MLE only."""
+        self._only_mle("aic")
+        return -2 * self.loglik + 2 * self.parameters
+
+    @property
+    def bic(self) -> float:
+        """Schwarz's criterion, -2 loglik + k log(nobs), nobs in rows as R; of an MLE only."""
+        self._only_mle("bic")
+        return float(-2 * self.loglik + self.parameters * np.log(self.nobs))
+
+    @property
+    def deviance(self) -> float:
+        """Twice the log likelihood ratio to the saturated model (RSS for ``gaussian``)."""
+        if self.spec.family.has_sigma:
+            return 2 * self.loss * self.design.effective
+        y, t, w = self.design.y, self.design.trials, self.design.weights
+        from scipy.special import xlogy
+
+        saturated = np.sum(w * (xlogy(y, y / t) + xlogy(t - y, (t - y) / t)))
+        return float(2 * (saturated + self.loss * self.design.effective))
+
+    def _only_mle(self, name: str) -> None:
+        if self.method != "mle":
+            raise SpecificationError(
+                explain(
+                    f"{name} is defined for maximum likelihood",
+                    method=self.method,
+                    advice='use fit("mle"), or LOO (arviz.loo) on the posterior',
+                )
+            )
+
+    @property
+    def history(self) -> np.ndarray:
+        """Loss after each step of the optimiser (empty for draws)."""
+        return self.result.history
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What a reader of this fit must know."""
+        return (*self.design.findings, *self.spec.link.findings(), *self.result.findings)
+
+    @property
+    def posterior(self) -> xr.Dataset:
+        """The posterior draws.
+
+        Raises
+        ------
+        SpecificationError
+            For a point fit.
+        """
+        if not self.result.draws:
+            raise SpecificationError(
+                explain(
+                    "a point fit has no posterior draws",
+                    method=self.method,
+                    advice='use model.fit("nuts")',
+                )
+            )
+        return self.data["posterior"].to_dataset()
+
+    # -- tables ---------------------------------------------------------------------------------
+
+    def summary(self, level: float = 0.95, exponentiate: bool = False) -> pd.DataFrame:
+        """Return the table of coefficients.
+
+        Parameters
+        ----------
+        level : float
+            Coverage of the equal-tailed interval.
+        exponentiate : bool
+            Report odds ratios (``logit``), risk ratios (``log``) or hazard ratios (``cloglog``)
+            instead of the link scale.
+
+        Returns
+        -------
+        DataFrame
+            Indexed by term: estimate, std_error, lower, upper; then z and p_value for an MLE, or
+            r_hat, ess_bulk and ess_tail for draws.
+        """
+        tables.check_level(level)
+        if exponentiate:
+            tables.ratio_name(self.spec.link)
+        if self.result.draws:
+            return tables.draws_table(
+                self.terms, self.theta_draws(), level=level, exponentiate=exponentiate
+            )
+        return tables.estimates_table(
+            self.terms,
+            self.result.theta,
+            self.result.cov,
+            level=level,
+            exponentiate=exponentiate,
+            tests=self.method == "mle",
+        )
+
+    def theta_draws(self) -> np.ndarray:
+        """Return the draws of the coefficients, shape (chains, draws, k), link scale."""
+        draws = self.result.draws
+        head = [draws["Intercept"][..., None]] if self.design.intercept else []
+        return np.concatenate([*head, draws["beta"]], axis=-1)
+
+    def __str__(self) -> str:
+        """Return header, table and findings as text."""
+        return printing.as_text(self)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return printing.as_html(self)
+
+    # -- the data of a fit ----------------------------------------------------------------------
+
+    @cached_property
+    def target(self) -> Target:
+        """The model on its data, as inference sees it."""
+        return build(
+            self.design,
+            self.priors,
+            family=self.spec.family,
+            link=self.spec.link,
+            precision=self.spec.precision,
+            flat=self.method == "mle",
+        )
+
+    @cached_property
+    def data(self) -> xr.DataTree:
+        """The fit as an ArviZ DataTree."""
+        extra = dict(self.extra)
+        if self.result.draws and "log_likelihood" not in extra and self._affordable():
+            extra |= self._computed("log_likelihood", 0)
+        return datatree.assemble(self.design, self.result, words=self._words(), extra=extra)
+
+    def _affordable(self) -> bool:
+        chains, draws = next(iter(self.result.draws.values())).shape[:2]
+        return self.nobs * chains * draws * 8 <= LARGEST
+
+    def _words(self) -> dict[str, Any]:
+        return {
+            "formula": self.spec.formula,
+            "family": self.spec.family.name,
+            "link": self.spec.link.label,
+            "prior": "flat" if self.method == "mle" else self.priors.name,
+            "outcome": self.design.outcome.name,
+            "event": str(self.design.outcome.event),
+            "method": self.method,
+            "status": str(self.status),
+            "seconds": self.seconds,
+            "loglik": self.loglik,
+            "options": self.result.options or None,
+            "errors": self.errors or None,
+            "inference_library": "bayesglm",
+            "inference_library_version": version("bayesglm"),
+            "findings": [str(finding) for finding in self.findings] or None,
+        }
+
+    def with_groups(self, *names: str, seed: int = 0) -> Fit:
+        """Return a fit whose `data` has more groups.
+
+        Parameters
+        ----------
+        *names : str
+            ``"log_likelihood"``, ``"log_prior"``, ``"posterior_predictive"``, ``"prior"``,
+            ``"prior_predictive"``.
+        seed : int
+            Fixes the simulated groups.
+
+        Returns
+        -------
+        Fit
+        """
+        for name in names:
+            if name not in GROUPS:
+                raise SpecificationError(
+                    explain(
+                        f"unknown group.{suggest(name, GROUPS)}",
+                        group=name,
+                        advice="use one of " + ", ".join(GROUPS),
+                    )
+                )
+        extra = dict(self.extra)
+        for name in names:
+            extra |= self._computed(name, seed)
+        return replace(self, extra=extra)
+
+    def _computed(self, name: str, seed: int) -> dict[str, xr.Dataset]:
+        coords = datatree.coordinates(self.design)
+        if name in ("prior", "prior_predictive"):
+            drawn = predictive.prior_draws(self.target, PRIOR_DRAWS, seed=seed)
+            outcome = {"y": drawn.pop("y")[None]}
+            prior = {key: value[None] for key, value in drawn.items()}
+            return {
+                "prior": datatree.dataset(prior, coords),
+                "prior_predictive": datatree.dataset(outcome, coords),
+            }
+        flat = self._flat_draws(name)
+        shape = flat.shape[:2]
+        flat = flat.reshape(-1, flat.shape[-1])
+        if name == "log_prior":
+            values = predictive.log_prior_draws(self.target, flat).reshape(shape)
+            return {name: datatree.dataset({"log_prior": values}, coords)}
+        if name == "log_likelihood":
+            values = predictive.pointwise_draws(self.target, flat)
+            coords["obs"] = coords["obs"][self.design.weights > 0]
+        else:
+            values = predictive.predictive_draws(self.target, flat, seed=seed)
+        return {name: datatree.dataset({"y": values.reshape(*shape, -1)}, coords)}
+
+    def _flat_draws(self, name: str) -> np.ndarray:
+        if self.result.flat_draws is None:
+            raise SpecificationError(
+                explain(
+                    f"{name} needs posterior draws",
+                    method=self.method,
+                    advice='use model.fit("nuts")',
+                )
+            )
+        return self.result.flat_draws
+
+    def with_cov(
+        self, cov: str = "nonrobust", *, information: str = "expected", cluster: str | None = None
+    ) -> Fit:
+        """Return the same fit with other standard errors, without fitting again.
+
+        Parameters
+        ----------
+        cov : {"nonrobust", "HC0", "HC1", "HC2", "HC3"}
+            Inverse information, or a sandwich.
+        information : {"expected", "observed"}
+            Fisher's, or minus the Hessian.
+        cluster : str, optional
+            Column whose values are the clusters (CR1).
+
+        Returns
+        -------
+        Fit
+
+        Raises
+        ------
+        SpecificationError
+            For a method other than maximum likelihood.
+        """
+        check_words(cov, information)
+        if self.method != "mle":
+            raise SpecificationError(
+                explain("with_cov is for maximum likelihood", method=self.method)
+            )
+        if self.status == Status.BOUNDARY:
+            return self
+        sigma = self.result.sigma
+        if sigma is not None:
+            n = self.design.effective
+            sigma *= np.sqrt(n / max(n - len(self.terms), 1))
+        matrix = covariance(
+            self.target,
+            self.result.flat,
+            cov=cov,
+            information=information,
+            cluster=None if cluster is None else self.design.cluster(cluster),
+            weights_kind=self.spec.weights_kind,
+            sigma=sigma,
+        )
+        errors = {"cov": cov, "information": information, "cluster": cluster}
+        return replace(self, result=replace(self.result, cov=matrix), errors=errors)
+
+    # -- predictions ----------------------------------------------------------------------------
+
+    def predict(
+        self,
+        newdata: Any = None,
+        kind: Literal["response", "link", "outcome"] = "response",
+        draws: bool = False,
+        *,
+        seed: int = 0,
+    ) -> np.ndarray:
+        """Predict for the rows of the data, or of new data.
+
+        Parameters
+        ----------
+        newdata : DataFrame or dict, optional
+            Columns of the formula; scalars in a dict are repeated. The training rows if absent.
+        kind : {"response", "link", "outcome"}
+            The probability of the event, eta on the link scale, or a simulated outcome (its mean,
+            the number of events, without ``draws``).
+        draws : bool
+            Return one row for each posterior draw.
+        seed : int
+            Fixes simulated outcomes.
+
+        Returns
+        -------
+        ndarray, shape (n,) or (s, n)
+            Posterior means (values at the estimate for a point fit), or all s draws, in the rows
+            of ``newdata``.
+        """
+        if kind not in ("response", "link", "outcome"):
+            raise SpecificationError(
+                explain(
+                    "unknown kind of prediction", kind=kind, advice="use response, link, outcome"
+                )
+            )
+        if draws:
+            self._flat_draws("predict(draws=True)")
+        return predicting.predict(self, newdata, kind=kind, draws=draws, seed=seed)
+
+    def predict_interval(
+        self, newdata: Any = None, level: float = 0.95
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the probability of the event with its interval, for each row.
+
+        For draws: the posterior mean and equal-tailed interval. For a point fit: the value at the
+        estimate, and the normal interval of eta (delta method) sent through the link.
+
+        Parameters
+        ----------
+        newdata : DataFrame or dict, optional
+            As for `predict`.
+        level : float
+            Coverage.
+
+        Returns
+        -------
+        estimate, lower, upper : ndarray, shape (n,)
+            Probability scale.
+        """
+        return predicting.interval(self, newdata, tables.check_level(level))
+
+    def save(self, path: Any, data: bool = True) -> None:
+        """Write the fit to one netCDF file; read it back with `load`.
+
+        Parameters
+        ----------
+        path : str or Path
+            Where to; written whole or not at all.
+        data : bool
+            Keep the columns of the data; without them the fit can show its tables and predict for
+            new data, no more.
+
+        Raises
+        ------
+        StorageError
+            If the file cannot be written.
+        """
+        storage.write(
+            path,
+            {name: getattr(self, name) for name in storage.FIELDS},
+            self.data
+            if data
+            else datatree.assemble(self.design, self.result, words=self._words(), extra={}),
+            data=data,
+        )
+
+
+def load(path: Any, custom: Mapping[str, Any] | None = None) -> Fit:
+    """Read a fit that `Fit.save` wrote. Nothing in the file is executed.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    custom : mapping, optional
+        Links and functions of your own that the fit needs, by name.
+
+    Returns
+    -------
+    Fit
+
+    Raises
+    ------
+    StorageError
+        If the file is missing, damaged, foreign, or from a newer version.
+    """
+    return Fit(**storage.read(path, custom or {}))

@@ -1,0 +1,193 @@
+"""Tables of the user's into columns: any DataFrame, a dict, a file; missing values counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bayesglm.errors import DataError, explain, suggest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["column_names", "read_table", "refuse_missing", "rows_of", "select"]
+
+
+def column_names(data: Any) -> list[str]:
+    """Return the names of the columns, refusing duplicates and data that are no table.
+
+    Raises
+    ------
+    DataError
+        If ``data`` is no table, or two columns share a name.
+    """
+    if isinstance(data, Mapping):
+        return [str(name) for name in data]
+    if isinstance(data, (np.ndarray, list, tuple)):
+        raise DataError(
+            explain(
+                "data must be a DataFrame or a dict of columns",
+                data=type(data).__name__,
+                advice="use Model.from_arrays(X, y) for arrays",
+            )
+        )
+    columns = getattr(data, "column_names", None) or getattr(data, "columns", None)
+    if columns is None:
+        raise DataError(
+            explain("data must be a DataFrame or a dict of columns", data=type(data).__name__)
+        )
+    names = [str(name) for name in columns]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(
+            explain("column names must be unique", repeated=twice, advice="rename the columns")
+        )
+    return names
+
+
+def select(data: Any, names: Iterable[str]) -> pd.DataFrame:
+    """Return the named columns as a pandas DataFrame, in that order.
+
+    Parameters
+    ----------
+    data : DataFrame or dict
+        A table of any library that narwhals knows, or a dict of columns (scalars are repeated).
+    names : iterable of str
+        Columns wanted.
+
+    Raises
+    ------
+    DataError
+        If a column is missing (with the nearest name), or columns differ in length.
+    """
+    import pandas as pd
+
+    wanted, known = list(dict.fromkeys(names)), column_names(data)
+    absent = [name for name in wanted if name not in known]
+    if absent:
+        raise DataError(
+            explain(
+                f"no column {absent[0]!r} in the data.{suggest(absent[0], known)}",
+                advice="the columns are " + ", ".join(known[:20]),
+            )
+        )
+    if isinstance(data, pd.DataFrame):
+        renamed = (
+            data.rename(columns=str) if any(type(c) is not str for c in data.columns) else data
+        )
+        return renamed[wanted]
+    if isinstance(data, Mapping):
+        return _from_dict({name: data[name] for name in wanted})
+    import narwhals as nw
+
+    try:
+        table = nw.from_native(data)
+    except TypeError as error:
+        raise DataError(
+            explain("data must be a DataFrame or a dict of columns", data=type(data).__name__)
+        ) from error
+    if isinstance(table, nw.LazyFrame):
+        table = table.select(wanted).collect()
+    return table.select(wanted).to_pandas()
+
+
+def _from_dict(columns: Mapping[str, Any]) -> pd.DataFrame:
+    import pandas as pd
+
+    lengths = {name: len(value) for name, value in columns.items() if np.ndim(value) == 1}
+    deep = [name for name, value in columns.items() if np.ndim(value) > 1]
+    if deep:
+        raise DataError(explain("columns must have one dimension", column=deep[0]))
+    if len(set(lengths.values())) > 1:
+        raise DataError(explain("columns differ in length", lengths=lengths))
+    rows = next(iter(lengths.values()), 1)
+    # A Series in a dict aligns by position, like an array, so that its index is dropped.
+    filled = {
+        name: value.reset_index(drop=True)
+        if isinstance(value, pd.Series)
+        else (value if np.ndim(value) == 1 else [value] * rows)
+        for name, value in columns.items()
+    }
+    return pd.DataFrame(filled, index=range(rows))
+
+
+def rows_of(data: Any) -> int:
+    """Return the number of rows of a table."""
+    if isinstance(data, Mapping):
+        return max((len(value) for value in data.values() if np.ndim(value) >= 1), default=1)
+    return int(data.shape[0])
+
+
+def missing_mask(frame: pd.DataFrame) -> tuple[np.ndarray, dict[str, int]]:
+    """Return which rows have a missing or infinite value, and the counts by column."""
+    import pandas as pd
+
+    rows = np.zeros(len(frame), dtype=bool)
+    counts = {}
+    for name in frame.columns:
+        column = frame[name]
+        bad = column.isna().to_numpy()
+        if pd.api.types.is_float_dtype(column.dtype):
+            values = column.to_numpy(dtype=float, na_value=np.nan)
+            bad = ~np.isfinite(values)
+        if bad.any():
+            counts[str(name)] = int(bad.sum())
+            rows |= bad
+    return rows, counts
+
+
+def refuse_missing(frame: pd.DataFrame, *, advice: str) -> None:
+    """Refuse missing or infinite values, naming columns and counts.
+
+    Raises
+    ------
+    DataError
+        If there is one.
+    """
+    _, counts = missing_mask(frame)
+    if counts:
+        told = ", ".join(f"{name} ({count})" for name, count in counts.items())
+        raise DataError(explain(f"missing or infinite values in {told}", advice=advice))
+
+
+def read_table(path: Any) -> pd.DataFrame:
+    """Read a CSV or Parquet file.
+
+    Parameters
+    ----------
+    path : str or Path
+        Ending in ``.csv``, ``.csv.gz``, ``.tsv`` or ``.parquet``.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, empty, damaged, or of another kind.
+    """
+    import pandas as pd
+
+    path = Path(path)
+    if not path.is_file():
+        near = [p.name for p in path.parent.glob("*")] if path.parent.is_dir() else []
+        raise DataError(explain(f"no such file.{suggest(path.name, near)}", file=str(path)))
+    name = path.name.lower()
+    try:
+        if name.endswith((".csv", ".csv.gz")):
+            frame = pd.read_csv(path)
+        elif name.endswith(".tsv"):
+            frame = pd.read_csv(path, sep="\t")
+        elif name.endswith((".parquet", ".pq")):
+            frame = pd.read_parquet(path)
+        else:
+            raise DataError(
+                explain("a data file must end in .csv, .tsv or .parquet", file=str(path))
+            )
+    except (ValueError, UnicodeDecodeError, OSError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(explain(f"the file cannot be read: {error}", file=str(path))) from error
+    if frame.empty:
+        raise DataError(explain("the file has no rows", file=str(path)))
+    return frame

@@ -1,0 +1,182 @@
+"""The model, written once.
+
+    y_i ~ Bernoulli(F(eta_i)),   eta_i = offset_i + sum of the predictors
+
+as one NumPyro function. The flat log density that optimisers and NUTS see, the pointwise log
+likelihood, and prior and posterior predictive draws are all read off this function's trace:
+
+    log p(y, theta) = sum_i w_i log p(y_i | eta_i) + log p(theta)
+
+Rows with weight 0 (absent rows, padding) are masked, because 0 times minus infinity is not 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax.numpy as jnp
+import numpyro
+import numpyro.distributions as dist
+from jax import Array
+from numpyro import handlers
+from numpyro.distributions import biject_to
+
+if TYPE_CHECKING:
+    from bayesglm.families import Family
+    from bayesglm.links import Link
+    from bayesglm.predictors import Predictor
+
+__all__ = [
+    "Data",
+    "Structure",
+    "draw",
+    "log_density",
+    "log_prior",
+    "model",
+    "pointwise",
+    "reported",
+    "unravel",
+]
+
+
+class Data(NamedTuple):
+    """Everything numeric that the model sees; an argument of every compiled program.
+
+    Attributes
+    ----------
+    y, trials, weights, offset : Array, shape (n,)
+        Successes, trials, weights, and the offset on the link scale.
+    parts : tuple
+        The arrays of each predictor.
+    sigma : Distribution or None
+        Prior of the residual standard deviation, for families that have one.
+    """
+
+    y: Array
+    trials: Array
+    weights: Array
+    offset: Array
+    parts: tuple[Any, ...]
+    sigma: dist.Distribution | None = None
+
+
+@dataclass(frozen=True)
+class Structure:
+    """Everything about the model that is not a number: a static argument of compiled programs.
+
+    Attributes
+    ----------
+    sites : tuple of (str, tuple of int)
+        Each site's name and its places in the flat unconstrained vector.
+    size : int
+        Length of that vector.
+    """
+
+    family: Family
+    link: Link
+    predictors: tuple[Predictor, ...]
+    aggregated: bool
+    sites: tuple[tuple[str, tuple[int, ...]], ...]
+    size: int
+
+
+def model(structure: Structure, data: Data, *, observed: bool = True) -> None:
+    """Declare the model to NumPyro: the sites of the predictors, then the outcome ``y``."""
+    eta = data.offset
+    for predictor, part in zip(structure.predictors, data.parts, strict=True):
+        eta = eta + predictor.eta(part)
+    sigma = numpyro.sample("sigma", data.sigma) if structure.family.has_sigma else None
+    outcome = structure.family.distribution(
+        eta, data.trials, structure.link, sigma=sigma, aggregated=structure.aggregated
+    )
+    with handlers.mask(mask=data.weights > 0), handlers.scale(scale=data.weights):
+        numpyro.sample("y", outcome, obs=data.y if observed else None)
+
+
+def unravel(structure: Structure, flat: Array) -> dict[str, Array]:
+    """Split the flat unconstrained vector into its sites.
+
+    A site with one place is a scalar, except a coefficient block, which keeps its axis.
+    """
+    scalars = ("Intercept_centered", "sigma")
+    return {
+        name: flat[places[0]] if name in scalars else flat[jnp.asarray(places)]
+        for name, places in structure.sites
+    }
+
+
+def _trace(structure: Structure, data: Data, flat: Array) -> tuple[dict[str, Any], Array]:
+    """Run the model at an unconstrained point; return its trace and the log Jacobian."""
+    values = unravel(structure, flat)
+    jacobian = [jnp.zeros((), flat.dtype)]
+
+    def place(site: dict[str, Any]) -> Array | None:
+        if site["type"] != "sample" or site["is_observed"]:
+            return None
+        bijection = biject_to(site["fn"].support)
+        raw = values[site["name"]]
+        value = bijection(raw)
+        jacobian.append(jnp.sum(bijection.log_abs_det_jacobian(raw, value)))
+        return value
+
+    run = handlers.trace(handlers.substitute(model, substitute_fn=place))
+    return run.get_trace(structure, data), sum(jacobian[1:], jacobian[0])
+
+
+def _prior_of(trace: dict[str, Any]) -> Array:
+    latent = (s for s in trace.values() if s["type"] == "sample" and not s["is_observed"])
+    return sum((jnp.sum(s["fn"].log_prob(s["value"])) for s in latent), jnp.zeros(()))
+
+
+def _likelihood_of(trace: dict[str, Any]) -> Array:
+    site = trace["y"]
+    weight = site["scale"]
+    # The inner `where` keeps an infinite masked value from reaching the product and its gradient.
+    rows = jnp.where(weight > 0, site["fn"].log_prob(site["value"]), 0.0)
+    return weight * rows
+
+
+def log_prior(structure: Structure, data: Data, flat: Array, *, jacobian: bool) -> Array:
+    """Return the log prior density at an unconstrained point.
+
+    With ``jacobian`` it is the density of the unconstrained vector itself (NUTS, Laplace);
+    without, that of the parameters as the user names them (MAP).
+    """
+    trace, log_jacobian = _trace(structure, data, flat)
+    return _prior_of(trace) + (log_jacobian if jacobian else 0.0)
+
+
+def pointwise(structure: Structure, data: Data, flat: Array) -> Array:
+    """Return w_i log p(y_i | eta_i) for every row, shape (n,), 0 where the weight is 0."""
+    return _likelihood_of(_trace(structure, data, flat)[0])
+
+
+def log_density(structure: Structure, data: Data, flat: Array, *, jacobian: bool) -> Array:
+    """Return log p(y, theta) at an unconstrained point; see `log_prior` for ``jacobian``."""
+    trace, log_jacobian = _trace(structure, data, flat)
+    density = jnp.sum(_likelihood_of(trace)) + _prior_of(trace)
+    return density + (log_jacobian if jacobian else 0.0)
+
+
+def reported(structure: Structure, data: Data, flat: Array) -> dict[str, Array]:
+    """Return the parameters as the user names them: Intercept, beta (padded), sigma."""
+    trace, _ = _trace(structure, data, flat)
+    kinds = ("sample", "deterministic")
+    return {n: s["value"] for n, s in trace.items() if s["type"] in kinds and n != "y"}
+
+
+def draw(structure: Structure, data: Data, key: Array, flat: Array | None = None) -> dict[str, Any]:
+    """Draw outcomes ``y`` (n,): from the prior, or given the parameters at ``flat``.
+
+    Returns
+    -------
+    dict
+        Every site and deterministic of the model, ``y`` among them.
+    """
+    run = handlers.seed(model, key)
+    if flat is not None:
+        values = reported(structure, data, flat)
+        run = handlers.substitute(run, data=values)
+    trace = handlers.trace(run).get_trace(structure, data, observed=False)
+    return {name: site["value"] for name, site in trace.items() if "value" in site}

@@ -1,0 +1,404 @@
+"""From a method's name to its result: the one door of this folder.
+
+* ``mle``: flat priors, Newton by default, covariance by the information or a sandwich
+* ``map``: the mode of the posterior density of the parameters as named, covariance by curvature
+* ``nuts``: the full posterior, started from the mode of the unconstrained density
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+
+from bayesglm.errors import (
+    Finding,
+    InferenceError,
+    SpecificationError,
+    Status,
+    explain,
+    suggest,
+)
+from bayesglm.generative import Data, Structure, log_density, pointwise, reported
+from bayesglm.inference import nuts
+from bayesglm.inference.covariance import check_words, covariance, hessian_at, invert
+from bayesglm.inference.newton import LIMIT, Optimum, least_squares, newton
+from bayesglm.inference.optimize import DEFAULTS, optimize
+from bayesglm.inference.result import Result
+from bayesglm.inference.starting import refuse_impossible, start
+from bayesglm.precision import scope
+
+if TYPE_CHECKING:
+    from bayesglm.inference.target import Target
+
+__all__ = ["METHODS", "OPTIONS", "check_options", "evaluate", "named_draws", "run"]
+
+_OPTIMISER = ("optimizer", "steps", "learning_rate", "memory", "tolerance", "init")
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "mle": (*_OPTIMISER, "cov", "information", "cluster"),
+    "map": _OPTIMISER,
+    "nuts": ("draws", "warmup", "chains", "target_accept", "max_tree_depth"),
+}
+METHODS = tuple(OPTIONS)
+# Newton's last step moves eta by less than this at an optimum; under separation it goes on.
+STILL = 1e-3
+
+
+def check_options(method: str, options: Mapping[str, Any]) -> None:
+    """Refuse an unknown method or option, and values that make no sense.
+
+    Raises
+    ------
+    SpecificationError
+        Naming the known ones.
+    """
+    if method not in OPTIONS:
+        raise SpecificationError(
+            explain(
+                f"unknown method.{suggest(method, METHODS)}",
+                method=method,
+                advice="use one of " + ", ".join(METHODS),
+            )
+        )
+    for name in options:
+        if name not in OPTIONS[method]:
+            raise SpecificationError(
+                explain(
+                    f'method "{method}" has no option "{name}".{suggest(name, OPTIONS[method])}',
+                    advice="its options are " + ", ".join(sorted(OPTIONS[method])),
+                )
+            )
+    optimizer = options.get("optimizer", "newton")
+    known = ("newton", *DEFAULTS)
+    if isinstance(optimizer, str):
+        if optimizer not in known:
+            raise SpecificationError(
+                explain(
+                    f"unknown optimizer.{suggest(optimizer, known)}",
+                    optimizer=optimizer,
+                    advice=f"use one of {', '.join(known)}, or an optax.GradientTransformation",
+                )
+            )
+    elif not isinstance(optimizer, optax.GradientTransformation):
+        raise SpecificationError(
+            explain(
+                "optimizer must be a name or an optax.GradientTransformation",
+                optimizer=type(optimizer).__name__,
+            )
+        )
+    whole = ("steps", "memory", "draws", "chains", "max_tree_depth")
+    for name in whole:
+        value = options.get(name)
+        if value is not None and not (isinstance(value, (int, np.integer)) and value >= 1):
+            raise SpecificationError(explain(f"{name} must be a positive integer", **{name: value}))
+    warmup = options.get("warmup", 0)
+    if not (isinstance(warmup, (int, np.integer)) and warmup >= 0):
+        raise SpecificationError(explain("warmup must be an integer, 0 or more", warmup=warmup))
+    for name, upper in (("learning_rate", np.inf), ("tolerance", np.inf), ("target_accept", 1.0)):
+        value = options.get(name)
+        if value is not None and not 0 < value < upper:
+            raise SpecificationError(
+                explain(f"{name} must be a number between 0 and {upper}", **{name: value})
+            )
+    check_words(options.get("cov", "nonrobust"), options.get("information", "expected"))
+
+
+@partial(jax.jit, static_argnames=("structure",))
+def _evaluate(structure: Structure, data: Data, flat: Array) -> tuple[dict[str, Array], Any, Any]:
+    return (
+        reported(structure, data, flat),
+        jnp.sum(pointwise(structure, data, flat)),
+        log_density(structure, data, flat, jacobian=False),
+    )
+
+
+def evaluate(target: Target, flat: np.ndarray) -> dict[str, Any]:
+    """Return the reported parameters, log likelihood, loss and log posterior at a flat point.
+
+    Returns
+    -------
+    dict
+        ``theta`` (k,), ``sigma`` or None, ``loglik`` (with binomial coefficients), ``loss`` (mean,
+        without them), ``log_posterior`` (of the parameters as named).
+    """
+    with scope(target.precision):
+        data = jax.tree.map(jnp.asarray, target.data)
+        point = jnp.asarray(flat, target.data.y.dtype)
+        found, total, density = _evaluate(target.structure, data, point)
+        values = {name: np.asarray(value, float) for name, value in found.items()}
+        loglik = float(total)
+    theta = values["beta"][: target.p]
+    if target.intercept:
+        theta = np.concatenate([[values["Intercept"]], theta])
+    sigma, loss = None, -(loglik - target.log_coefficient) / target.effective
+    if target.structure.family.has_sigma:
+        sigma = float(values["sigma"])
+        # Half the mean squared error, from -loglik = RSS / (2 sigma²) + n (log sigma + log(2 pi)/2).
+        loss = sigma**2 * (loss - np.log(sigma) - np.log(2 * np.pi) / 2)
+    return {
+        "theta": theta,
+        "sigma": sigma,
+        "loglik": loglik,
+        "loss": loss,
+        "log_posterior": float(density),
+    }
+
+
+def run(
+    target: Target,
+    method: str,
+    options: Mapping[str, Any],
+    *,
+    seed: int = 0,
+    weights_kind: str = "frequency",
+    report: Callable[[int, int], None] | None = None,
+) -> Result:
+    """Run a method on a target.
+
+    Parameters
+    ----------
+    target : Target
+        The model on its data; with flat priors for ``"mle"``.
+    method : {"mle", "map", "nuts"}
+        What to compute.
+    options : dict
+        Options of the method, checked by `check_options`; ``cluster`` as integer codes.
+    seed : int
+        Fixes everything random.
+    weights_kind : {"frequency", "sampling"}
+        What a weight means for robust errors.
+    report : callable, optional
+        Called with steps done and divergences while sampling.
+
+    Raises
+    ------
+    InferenceError
+        Where no answer exists or none was found.
+    """
+    with scope(target.precision):
+        placed = replace(target, data=jax.tree.map(jnp.asarray, target.data))
+        return _run(placed, method, options, seed, weights_kind, report)
+
+
+def _run(
+    target: Target,
+    method: str,
+    options: Mapping[str, Any],
+    seed: int,
+    weights_kind: str,
+    report: Callable[[int, int], None] | None,
+) -> Result:
+    if target.flat_priors:
+        refuse_impossible(target)
+    if method == "nuts":
+        return _nuts(target, options, seed, report)
+    optimum = _optimum(target, options, jacobian=False)
+    _refuse_divergence(target, optimum)
+    numbers = evaluate(target, optimum.flat)
+    if method == "mle":
+        cov = _mle_covariance(target, optimum, numbers["sigma"], options, weights_kind)
+    else:
+        cov = _map_covariance(target, optimum)
+    if optimum.status == Status.BOUNDARY:
+        cov = np.full_like(cov, np.nan)
+    return Result(
+        method=method,
+        status=optimum.status,
+        flat=optimum.flat,
+        cov=cov,
+        gradient_norm=optimum.gradient_norm,
+        steps=optimum.steps,
+        history=optimum.history,
+        findings=_findings(optimum, cov),
+        **numbers,
+    )
+
+
+def _optimum(target: Target, options: Mapping[str, Any], *, jacobian: bool) -> Optimum:
+    init = options.get("init")
+    optimizer = options.get("optimizer", "newton")
+    gaussian = target.structure.family.has_sigma
+    if gaussian and target.flat_priors and optimizer == "newton":
+        return least_squares(target)
+    begin = start(target) if init is None else target.locate(init)
+    if gaussian:
+        begin[-1] = least_squares(target).flat[-1]
+    if optimizer != "newton":
+        names = ("steps", "learning_rate", "memory", "tolerance")
+        chosen = {name: options[name] for name in names if options.get(name) is not None}
+        return optimize(target, begin, optimizer=optimizer, jacobian=jacobian, **chosen)
+    return newton(target, begin, jacobian=jacobian, steps=options.get("steps") or LIMIT)
+
+
+def _refuse_divergence(target: Target, optimum: Optimum) -> None:
+    """Refuse an optimum at infinity (separation), naming the columns that run away."""
+    if not np.isfinite(optimum.flat[target.places]).all():
+        raise InferenceError(
+            explain(
+                "the optimiser left the finite numbers",
+                steps=optimum.steps,
+                advice='lower learning_rate, or use optimizer="newton"',
+            )
+        )
+    running = optimum.status in (Status.CONVERGED, Status.STEP_LIMIT, Status.DIVERGED)
+    if target.flat_priors and running and optimum.moved > STILL:
+        sd = np.concatenate([np.ones(int(target.intercept)), target.sd])
+        size = np.abs(optimum.flat[target.places]) * sd
+        names = [n for n, s in zip(target.names, size, strict=True) if s > 0.1 * size.max()]
+        raise InferenceError(
+            explain(
+                "the likelihood rises for ever (the outcome is separated by the predictors), so "
+                f"no maximum-likelihood estimate exists; the coefficients that run away: "
+                f"{', '.join(names)}",
+                advice='use fit("map") or fit("nuts") with prior="weak", or leave them out',
+            )
+        )
+
+
+def _mle_covariance(
+    target: Target,
+    optimum: Optimum,
+    sigma: float | None,
+    options: Mapping[str, Any],
+    weights_kind: str,
+) -> np.ndarray:
+    gaussian = target.structure.family.has_sigma
+    if sigma is not None:
+        # As lm: the residual variance over n - k, not the ML value over n.
+        sigma *= np.sqrt(target.effective / max(target.effective - len(target.places), 1))
+    robust = gaussian or weights_kind == "sampling"
+    return covariance(
+        target,
+        optimum.flat,
+        cov=options.get("cov") or ("HC1" if robust else "nonrobust"),
+        information=options.get("information") or "expected",
+        cluster=options.get("cluster"),
+        weights_kind=weights_kind,
+        sigma=sigma,
+    )
+
+
+def _map_covariance(target: Target, optimum: Optimum) -> np.ndarray:
+    """Return the inverse of the negative Hessian, in reported coordinates (delta method)."""
+    hessian = hessian_at(target, optimum.flat, information="observed", jacobian=False)
+    inverse = invert(hessian)
+    if target.linear:
+        jacobian = target.to_reported()
+    else:
+        with scope(target.precision):
+            data = jax.tree.map(jnp.asarray, target.data)
+            jacobian = np.asarray(_slopes(target.structure, data, jnp.asarray(optimum.flat)))
+        jacobian = jacobian[: len(target.places)]
+    return np.asarray(jacobian @ inverse @ jacobian.T)
+
+
+@partial(jax.jit, static_argnames=("structure",))
+def _slopes(structure: Structure, data: Data, flat: Array) -> Array:
+    def theta(f: Array) -> Array:
+        values = reported(structure, data, f)
+        head = [values["Intercept"][None]] if "Intercept" in values else []
+        return jnp.concatenate([*head, values["beta"]])
+
+    return jax.jacobian(theta)(flat)
+
+
+def _findings(optimum: Optimum, cov: np.ndarray) -> tuple[Finding, ...]:
+    found = []
+    if optimum.status == Status.STEP_LIMIT:
+        found.append(
+            Finding(
+                "step-limit",
+                "warning",
+                f"The optimiser stopped after {optimum.steps} steps before it converged "
+                f"(largest gradient {optimum.gradient_norm:.2g}).",
+                value=optimum.gradient_norm,
+                advice='Raise steps=, or use optimizer="newton".',
+            )
+        )
+    if optimum.status == Status.DIVERGED:
+        found.append(
+            Finding(
+                "diverged",
+                "error",
+                f"The optimiser diverged at step {optimum.steps}; the last finite parameters "
+                "are kept.",
+                advice='Lower learning_rate=, or use optimizer="newton".',
+            )
+        )
+    if optimum.status == Status.BOUNDARY:
+        found.append(
+            Finding(
+                "boundary",
+                "warning",
+                "The optimum lies where a fitted probability is 0 or 1, so there are no standard "
+                "errors.",
+                advice='Use link="logit", or a posterior by fit("nuts").',
+            )
+        )
+    elif not np.isfinite(cov).all():
+        found.append(
+            Finding(
+                "no-covariance",
+                "warning",
+                "The information matrix is not positive definite, so there are no standard errors.",
+                advice="Use a proper prior, or drop predictors.",
+            )
+        )
+    return tuple(found)
+
+
+def _nuts(
+    target: Target,
+    options: Mapping[str, Any],
+    seed: int,
+    report: Callable[[int, int], None] | None,
+) -> Result:
+    settings = nuts.Settings(**options)
+    optimum = _optimum(target, {}, jacobian=True)
+    _refuse_divergence(target, optimum)
+    hessian = hessian_at(target, optimum.flat, information="observed", jacobian=True)
+    draws = nuts.sample(target, optimum.flat, hessian, settings=settings, seed=seed, report=report)
+    named = named_draws(target, draws.flat)
+    center = draws.flat.mean(axis=(0, 1))
+    parts = [named["Intercept"][..., None]] if target.intercept else []
+    theta = np.concatenate([*parts, named["beta"]], axis=-1).reshape(-1, len(target.places))
+    numbers = evaluate(target, center) | {"theta": theta.mean(axis=0)}
+    return Result(
+        method="nuts",
+        status=Status.SAMPLED,
+        flat=optimum.flat,
+        cov=np.atleast_2d(np.cov(theta, rowvar=False)),
+        steps=settings.draws,
+        draws=named,
+        sample_stats=draws.stats,
+        flat_draws=draws.flat,
+        options=asdict(settings),
+        **numbers,
+    )
+
+
+def named_draws(target: Target, flat: np.ndarray) -> dict[str, np.ndarray]:
+    """Return draws by the user's names: Intercept, beta (c, s, p), sigma, from flat (c, s, size)."""
+    with scope(target.precision):
+        data = jax.tree.map(jnp.asarray, target.data)
+        points = jnp.asarray(flat, target.data.y.dtype)
+        found = {
+            name: np.asarray(value, float)
+            for name, value in _named(target.structure, data, points).items()
+        }
+    wanted = ("Intercept", "beta", "sigma")
+    found = {name: found[name] for name in wanted if name in found}
+    found["beta"] = found["beta"][..., : target.p]
+    return found
+
+
+@partial(jax.jit, static_argnames=("structure",))
+def _named(structure: Structure, data: Data, flat: Array) -> dict[str, Array]:
+    return jax.vmap(jax.vmap(lambda f: reported(structure, data, f)))(flat)

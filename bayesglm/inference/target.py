@@ -1,0 +1,264 @@
+"""The target of inference: the model's structure and its data, laid out and padded.
+
+Inference knows three sets of coordinates:
+
+* *flat*: the unconstrained vector of the NumPyro sites (centred intercept, coefficients with
+  their padding, log sigma). Newton, Laplace and NUTS work here.
+* *reported*: what the user sees (Intercept on the scale of the data, coefficients). `gd`, `adam`
+  and transformations of the user's own run here.
+* *standardised*: flat, each coefficient times its column's sd. L-BFGS runs here.
+
+The last two are affine in the first, so a change of coordinates is one `Coordinates` record.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpyro.distributions import Distribution, biject_to, constraints
+
+from bayesglm.errors import InferenceError, explain
+from bayesglm.generative import Data, Structure
+from bayesglm.matrices import MIN_COLUMNS, MIN_ROWS, bucket, pad_rows, place
+from bayesglm.precision import dtype
+from bayesglm.predictors import Flat, Linear, LinearPart, stack
+
+if TYPE_CHECKING:
+    from bayesglm.design import Design
+    from bayesglm.families import Family
+    from bayesglm.links import Link
+    from bayesglm.priors import Priors
+
+__all__ = ["Coordinates", "Target", "build"]
+
+
+class Coordinates(NamedTuple):
+    """The affine map flat = scale * v + e_0 (shift · v), for the first place e_0."""
+
+    scale: Array
+    shift: Array
+
+    def flat(self, v: Array) -> Array:
+        """Map a vector of these coordinates to the flat ones."""
+        moved = self.scale * v
+        return moved.at[0].add(self.shift @ v)
+
+    def inverse(self, flat: Array) -> Array:
+        """Map a flat vector to these coordinates; the first place has shift 0."""
+        v = flat / self.scale
+        return v.at[0].add(-(self.shift @ v) / self.scale[0])
+
+
+@dataclass(frozen=True)
+class Target:
+    """One model on one data set, ready for any method.
+
+    Attributes
+    ----------
+    structure : Structure
+        The static part: words and sizes.
+    data : Data
+        NumPy arrays, padded; they become JAX arrays inside the precision scope of a method.
+    names : tuple of str
+        The reported coefficients, ``Intercept`` first.
+    n, p : int
+        Rows and coefficients without padding.
+    intercept : bool
+        Whether the first place is an intercept.
+    center : ndarray, shape (p,)
+        What was subtracted from the columns.
+    offset_center : float
+        What was subtracted from the offset (link scale).
+    sd : ndarray, shape (p,)
+        Standard deviations of the columns, 1 where a column is constant.
+    effective : float
+        sum of weights times trials.
+    log_coefficient : float
+        sum of weights times the log binomial coefficient.
+    flat_priors : bool
+        Whether every population-level prior is flat (maximum likelihood).
+    precision : str
+        ``"float64"`` or ``"float32"``.
+    """
+
+    structure: Structure
+    data: Data
+    names: tuple[str, ...]
+    n: int
+    p: int
+    intercept: bool
+    center: np.ndarray
+    offset_center: float
+    sd: np.ndarray
+    effective: float
+    log_coefficient: float
+    flat_priors: bool
+    precision: str
+
+    @property
+    def size(self) -> int:
+        """Length of the flat vector, padding included."""
+        return self.structure.size
+
+    @property
+    def linear(self) -> bool:
+        """Whether eta is linear in the flat vector and nothing but coefficients is unknown."""
+        real = all(_real(block) for part in self.data.parts for block in part.blocks)
+        alone = len(self.structure.predictors) == 1 and not self.structure.family.has_sigma
+        return real and alone
+
+    @property
+    def places(self) -> np.ndarray:
+        """Places of the reported coefficients (intercept first) in the flat vector."""
+        return np.arange(int(self.intercept) + self.p)
+
+    def coordinates(self, name: str) -> Coordinates:
+        """Return the map of ``"flat"``, ``"reported"`` or ``"standardised"`` coordinates."""
+        scale, shift = np.ones(self.size), np.zeros(self.size)
+        first = int(self.intercept)
+        if name == "reported" and self.intercept:
+            shift[1 : 1 + self.p] = self.center
+        elif name == "standardised":
+            scale[first : first + self.p] = 1 / self.sd
+        return Coordinates(jnp.asarray(scale), jnp.asarray(shift))
+
+    def locate(self, init: Any) -> np.ndarray:
+        """Return the flat vector of reported coefficients (Intercept first, link scale).
+
+        Raises
+        ------
+        InferenceError
+            If ``init`` has the wrong length, is not finite, or lies outside a prior's support.
+        """
+        theta = np.asarray(init, dtype=float)
+        wanted = int(self.intercept) + self.p
+        if theta.shape != (wanted,) or not np.isfinite(theta).all():
+            raise InferenceError(
+                explain(
+                    f"init must be a vector of {wanted} finite numbers, the intercept first",
+                    init=init,
+                )
+            )
+        flat = np.zeros(self.size)
+        flat[:wanted] = theta
+        if self.intercept:
+            flat[0] += self.center @ theta[1:] + self.offset_center
+        for name, places in self.structure.sites:
+            block = self._prior_of(name)
+            if block is not None and not _real(block):
+                at = np.array(places)
+                raw = np.asarray(biject_to(block.support).inv(jnp.asarray(flat[at])))
+                if not np.isfinite(raw).all():
+                    raise InferenceError(
+                        explain("init lies outside the support of a prior", init=init)
+                    )
+                flat[at] = raw
+        return flat
+
+    def _prior_of(self, site: str) -> Distribution | None:
+        blocks = self.data.parts[0].blocks
+        if site == "beta":
+            return blocks[0]
+        return blocks[int(site[5:])] if site.startswith("beta_") else None
+
+    def to_reported(self) -> np.ndarray:
+        """Return the (p', size) matrix J with reported = J flat + const, for real supports."""
+        jacobian = np.zeros((len(self.places), self.size))
+        jacobian[self.places, self.places] = 1
+        if self.intercept:
+            jacobian[0, 1 : 1 + self.p] = -self.center
+        return jacobian
+
+
+def _real(distribution: Distribution) -> bool:
+    return distribution.support in (constraints.real, constraints.real_vector)
+
+
+def build(
+    design: Design,
+    priors: Priors,
+    *,
+    family: Family,
+    link: Link,
+    precision: str = "float64",
+    flat: bool = False,
+) -> Target:
+    """Lay a design and its priors out for inference.
+
+    Parameters
+    ----------
+    design : Design
+        The data.
+    priors : Priors
+        The priors in numbers; with ``flat`` only their centring is used.
+    family, link : Family, Link
+        What y is, and how eta becomes a probability.
+    precision : {"float64", "float32"}
+        Precision of every array.
+    flat : bool
+        Replace the population-level priors by flat ones (maximum likelihood).
+    """
+    number = dtype(precision)
+    p, first = len(design.terms), int(design.intercept)
+    columns = bucket(p + first, MIN_COLUMNS)
+    rows = bucket(len(design.y), MIN_ROWS)
+    center = np.asarray(priors.center, dtype=float)
+    matrix = place(design.matrix, center, intercept=design.intercept, dtype=number)
+    chosen = [None] * p if flat else list(priors.beta)
+    blocks, batches = stack(chosen, columns - first)
+    baseline = None if flat else priors.intercept
+    linear = Linear(design.intercept, columns - first, blocks)
+    padded_center = np.zeros(columns - first)
+    padded_center[:p] = center
+    part = LinearPart(
+        matrix=matrix,
+        intercept=(baseline or Flat(0.0)) if design.intercept else None,
+        blocks=batches,
+        center=padded_center.astype(number),
+        offset_center=number(priors.offset_center),
+    )
+    sigma = _sigma(priors, flat) if family.has_sigma else None
+    sites = linear.sites + ((("sigma", (columns,)),) if family.has_sigma else ())
+    structure = Structure(
+        family, link, (linear,), design.aggregated, sites, columns + int(family.has_sigma)
+    )
+    data = Data(
+        y=pad_rows(design.y, rows).astype(number),
+        trials=pad_rows(design.trials, rows).astype(number),
+        weights=pad_rows(design.weights, rows, fill=0.0).astype(number),
+        offset=pad_rows(design.offset - priors.offset_center, rows).astype(number),
+        parts=(part,),
+        sigma=sigma,
+    )
+    sd = np.array([column.sd for column in design.columns])
+    coefficient = 0.0
+    if design.aggregated:
+        per_row = family.log_coefficient(design.y, design.trials)
+        coefficient = float(np.sum(design.weights * per_row))
+    return Target(
+        structure=structure,
+        data=data,
+        names=(("Intercept",) if design.intercept else ()) + tuple(design.terms),
+        n=len(design.y),
+        p=p,
+        intercept=design.intercept,
+        center=center,
+        offset_center=float(priors.offset_center),
+        sd=np.where(sd > 0, sd, 1.0),
+        effective=float(np.sum(design.weights * design.trials)),
+        log_coefficient=coefficient,
+        flat_priors=flat or priors.is_flat,
+        precision=precision,
+    )
+
+
+def _sigma(priors: Priors, flat: bool) -> Distribution:
+    from numpyro.distributions import ImproperUniform
+
+    if flat or priors.sigma is None:
+        return ImproperUniform(constraints.positive, (), ())
+    return priors.sigma

@@ -1,0 +1,369 @@
+"""The noun that users hold: a formula, data, and everything a fit may ask of them."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from bayesglm import datatree
+from bayesglm import design as designs
+from bayesglm.convergence import diagnose_draws
+from bayesglm.errors import BayesGLMWarning, SpecificationError, explain
+from bayesglm.fit import Fit
+from bayesglm.inference import predictive
+from bayesglm.inference.run import check_options, run
+from bayesglm.inference.target import build
+from bayesglm.priors import Baseline, Priors, resolve
+from bayesglm.progress import bar
+from bayesglm.spec import Spec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import xarray as xr
+
+    from bayesglm.design import Design
+    from bayesglm.families import Family
+    from bayesglm.links import Link
+
+__all__ = ["Model"]
+
+
+class Model:
+    """A regression for a yes/no outcome: formula, data, link, priors.
+
+    Parameters
+    ----------
+    formula : str
+        As in R: ``"y ~ x1 + x2 * C(g) + poly(age, 2)"``. The left side is a column, a Boolean
+        expression (``"y == 'yes'"``) or ``cbind(events, non_events)``; ``offset(z)`` may stand on
+        the right; ``0 +`` leaves the intercept out.
+    data : DataFrame or dict
+        Of any library that narwhals knows (pandas, polars, pyarrow, ...), or a dict of columns.
+    family : {"bernoulli", "gaussian"}
+        ``"gaussian"`` is the linear probability model.
+    link : str or Link
+        ``"logit"`` (default), ``"probit"``, ``"cloglog"``, ``"loglog"``, ``"cauchit"``, ``"log"``,
+        ``"identity"``, ``"student_t(4)"``, or a link of your own.
+    prior : str or dict
+        ``"weak"`` (default), ``"flat"``, ``"rstanarm"``, ``"bambi"``, ``"gelman"``, or a dict from
+        term or column to a NumPyro distribution, the name for the rest under ``"default"``.
+        Maximum likelihood ignores it.
+    trials : str or array, optional
+        Number of trials of each row; the outcome is then the number of events.
+    weights : str or array, optional
+        One for each row, 0 or more.
+    weights_kind : {"frequency", "sampling"}
+        A weight of 2 is the row twice, or one row that stands for two in the population.
+    offset : str or array, optional
+        Added to eta (link scale).
+    event : object, optional
+        Which value of a two-valued outcome counts as 1.
+    missing : {"error", "drop"}
+        What to do with rows that have a missing or infinite value.
+    center : bool
+        Put the intercept's prior on the centred predictors.
+    precision : {"float64", "float32"}
+        Of the computation.
+    context : dict of str to callable, optional
+        Functions of your own that the formula may call.
+
+    Raises
+    ------
+    SpecificationError, FormulaError, DataError
+        With what is wrong, what was got, and what to do.
+
+    Examples
+    --------
+    >>> import bayesglm as bg
+    >>> model = bg.Model("damage ~ temperature", bg.datasets.challenger())
+    >>> model.fit("mle").coef.round(4).to_dict()
+    {'Intercept': 15.0429, 'temperature': -0.2322}
+    """
+
+    spec: Spec
+    design: Design
+
+    def __init__(
+        self,
+        formula: str,
+        data: Any,
+        *,
+        family: str | Family = "bernoulli",
+        link: str | Link | None = None,
+        prior: Any = "weak",
+        trials: Any = None,
+        weights: Any = None,
+        weights_kind: Literal["frequency", "sampling"] = "frequency",
+        offset: Any = None,
+        event: Any = None,
+        missing: Literal["error", "drop"] = "error",
+        center: bool = True,
+        precision: Literal["float64", "float32"] = "float64",
+        context: Mapping[str, Any] | None = None,
+    ) -> None:
+        columns, arrays = _columns(trials=trials, weights=weights, offset=offset)
+        self.spec = Spec.make(
+            formula,
+            family=family,
+            link=link,
+            prior=prior,
+            weights_kind=weights_kind,
+            event=event,
+            missing=missing,
+            center=center,
+            precision=precision,
+            **columns,
+        )
+        self.design = designs.build(self.spec, data, arrays=arrays, context=context)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        X: Any,
+        y: Any,
+        *,
+        names: Sequence[str] | None = None,
+        intercept: bool = True,
+        **words: Any,
+    ) -> Model:
+        """Make a model from a matrix of predictors and an outcome.
+
+        Parameters
+        ----------
+        X : array or scipy sparse array, shape (n, p)
+            Predictors, without the constant.
+        y : array, shape (n,)
+            The outcome.
+        names : sequence of str, optional
+            Names of the columns; ``x1``, ``x2``, ... if absent.
+        intercept : bool
+            Add an intercept.
+        **words
+            As for `Model`: family, link, prior, trials, weights, offset, event, ...
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> model = Model.from_arrays(np.array([[0.0], [1.0], [2.0], [3.0]]), [0, 1, 0, 1])
+        >>> model.design.terms
+        ('x1',)
+        """
+        given = {name: words.pop(name, None) for name in ("trials", "weights", "offset")}
+        model = cls.__new__(cls)
+        columns, _ = _columns(**given)
+        try:
+            model.spec = Spec.make(None, **words, **columns)
+        except TypeError as error:
+            raise SpecificationError(explain(f"from_arrays: {error}")) from error
+        model.design = designs.build_arrays(
+            X, y, names=names, intercept=intercept, spec=model.spec, **given
+        )
+        return model
+
+    @property
+    def frame(self) -> Any:
+        """The training rows of the columns used."""
+        return self.design.frame
+
+    @cached_property
+    def priors(self) -> Priors:
+        """The priors as they will be used, in numbers, and what they imply for p."""
+        design = self.design
+        w = design.weights * design.trials
+        share = design.y / design.trials
+        mean = float(np.average(share, weights=w))
+        baseline = Baseline(
+            rows=design.nobs,
+            offset_mean=float(np.average(design.offset, weights=w)),
+            y_mean=mean,
+            y_sd=float(np.sqrt(np.average((share - mean) ** 2, weights=w))),
+        )
+        found = resolve(
+            self.spec.prior,
+            design.columns,
+            link=self.spec.link,
+            family=self.spec.family,
+            intercept=design.intercept,
+            center=self.spec.center,
+            baseline=baseline,
+        )
+        return found.with_rows(design.matrix, design.offset)
+
+    def fit(
+        self,
+        method: Literal["mle", "map", "nuts"] = "mle",
+        *,
+        seed: int | np.random.Generator | None = 0,
+        progress: bool | None = None,
+        **options: Any,
+    ) -> Fit:
+        """Fit the model.
+
+        Parameters
+        ----------
+        method : {"mle", "map", "nuts"}
+            Maximum likelihood; the mode of the posterior; draws from the posterior.
+        seed : int, Generator or None
+            Fixes everything random; None takes one from the system.
+        progress : bool, optional
+            Show a progress bar; by default on a terminal and in a notebook.
+        **options
+            ``mle`` and ``map``: ``optimizer`` ("newton", "lbfgs", "adam", "gd" or any optax
+            transformation), ``steps``, ``learning_rate``, ``memory`` (of lbfgs), ``tolerance``
+            (largest entry of the gradient of the mean loss), ``init`` (vector, intercept first).
+            ``mle`` besides: ``cov`` ("nonrobust", "HC0" to "HC3"), ``information`` ("expected",
+            "observed"), ``cluster`` (a column: CR1 errors).
+            ``nuts``: ``draws`` (1,000 a chain), ``warmup`` (300), ``chains`` (4),
+            ``target_accept`` (0.8), ``max_tree_depth`` (10).
+
+        Returns
+        -------
+        Fit
+
+        Raises
+        ------
+        SpecificationError
+            For an unknown method or option.
+        InferenceError
+            Where no answer exists (separation under flat priors, one outcome only).
+
+        Warns
+        -----
+        BayesGLMWarning
+            Once, with every finding that is more than a note.
+        """
+        check_options(method, options)
+        begin = time.perf_counter()
+        chosen = {name: value for name, value in options.items() if value is not None}
+        errors = self._errors(method, chosen)
+        if errors.get("cluster") is not None:
+            chosen["cluster"] = self.design.cluster(errors["cluster"])
+        target = build(
+            self.design,
+            self.priors,
+            family=self.spec.family,
+            link=self.spec.link,
+            precision=self.spec.precision,
+            flat=method == "mle",
+        )
+        chains, total = (
+            chosen.get("chains", 4),
+            chosen.get("draws", 1_000) + chosen.get("warmup", 300),
+        )
+        quiet = progress if method == "nuts" else False
+        with bar(f"{method}: {chains} chains", chains * total, progress=quiet) as report:
+            result = run(
+                target,
+                method,
+                chosen,
+                seed=_seed(seed),
+                weights_kind=self.spec.weights_kind,
+                report=report,
+            )
+        fit = Fit(
+            spec=self.spec,
+            design=self.design,
+            priors=self.priors,
+            result=result,
+            seconds=time.perf_counter() - begin,
+            errors=errors,
+        )
+        more = diagnose_draws(fit)
+        if more:
+            fit = replace(fit, result=replace(result, findings=(*result.findings, *more)))
+        _warn(fit)
+        return fit
+
+    def _errors(self, method: str, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the covariance as it will be computed, in words."""
+        if method != "mle":
+            return {}
+        robust = self.spec.family.has_sigma or self.spec.weights_kind == "sampling"
+        return {
+            "cov": options.get("cov", "HC1" if robust else "nonrobust"),
+            "information": options.get("information", "expected"),
+            "cluster": options.get("cluster"),
+        }
+
+    def prior_predictive(self, draws: int = 1_000, *, seed: int = 0) -> xr.DataTree:
+        """Draw parameters and outcomes from the prior.
+
+        Parameters
+        ----------
+        draws : int
+            Number of draws.
+        seed : int
+            Fixes them.
+
+        Returns
+        -------
+        DataTree
+            Groups ``prior`` (parameters, link scale), ``prior_predictive`` (``y``) and
+            ``observed_data``.
+        """
+        import xarray as xr
+
+        target = build(
+            self.design,
+            self.priors,
+            family=self.spec.family,
+            link=self.spec.link,
+            precision=self.spec.precision,
+        )
+        drawn = predictive.prior_draws(target, draws, seed=seed)
+        coords = datatree.coordinates(self.design)
+        outcome = {"y": drawn.pop("y")[None]}
+        groups = {
+            "/prior": datatree.dataset({k: v[None] for k, v in drawn.items()}, coords),
+            "/prior_predictive": datatree.dataset(outcome, coords),
+            "/observed_data": datatree.dataset({"y": self.design.y}, coords, sample_dims=()),
+        }
+        return xr.DataTree.from_dict(groups)
+
+    def __repr__(self) -> str:
+        """Return the model in one line."""
+        spec = self.spec
+        return (
+            f"Model({spec.formula!r}, family={spec.family.name}, link={spec.link.label}, "
+            f"{self.design.nobs:,} rows, {len(self.design.terms)} terms)"
+        )
+
+
+def _columns(**given: Any) -> tuple[dict[str, str | None], dict[str, Any]]:
+    """Separate names of columns from arrays, which get the reserved name ``__<word>``."""
+    names = {
+        word: value if value is None or isinstance(value, str) else f"__{word}"
+        for word, value in given.items()
+    }
+    arrays = {
+        f"__{word}": value
+        for word, value in given.items()
+        if value is not None and not isinstance(value, str)
+    }
+    return names, arrays
+
+
+def _seed(seed: int | np.random.Generator | None) -> int:
+    """Return a seed as a whole number below 2**31."""
+    if isinstance(seed, np.random.Generator):
+        return int(seed.integers(2**31))
+    if seed is None:
+        return int(np.random.default_rng().integers(2**31))
+    if isinstance(seed, (int, np.integer)) and not isinstance(seed, bool) and seed >= 0:
+        return int(seed)
+    raise SpecificationError(
+        explain("seed must be a whole number, a numpy Generator or None", seed=seed)
+    )
+
+
+def _warn(fit: Fit) -> None:
+    """Warn once, with every finding above a note, at the line that called `Model.fit`."""
+    loud = [str(finding) for finding in fit.findings if finding.severity != "note"]
+    if loud:
+        warnings.warn("\n".join(loud), BayesGLMWarning, stacklevel=3)

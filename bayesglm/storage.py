@@ -1,0 +1,436 @@
+"""A fit in one netCDF file: its DataTree, and what is needed to predict again, as JSON and arrays.
+
+No pickle, and nothing from a file is executed: formulas pass the same allow-list as any other,
+distributions are looked up among those of NumPyro, links and functions of the user's own are named
+in the file and must be handed to `read`. A file is written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpyro.distributions as dist
+
+from bayesglm.design import Design
+from bayesglm.encoding import Column, Encoding, split
+from bayesglm.errors import BayesGLMError, Finding, Status, StorageError, explain
+from bayesglm.inference.result import Result
+from bayesglm.links import Link, get_link
+from bayesglm.outcome import Outcome
+from bayesglm.priors import ColumnFacts, Priors
+from bayesglm.spec import Spec
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+__all__ = ["FIELDS", "read", "write"]
+
+FORMAT = 1
+FIELDS = ("spec", "design", "priors", "result", "seconds", "errors")
+OWN = ("bayesglm_arrays", "bayesglm_frame")
+STANDARD = ("posterior", "sample_stats", "point_estimate", "observed_data", "constant_data")
+# The arrays of a result, and those that may be absent.
+ARRAYS = ("theta", "flat", "cov", "history", "flat_draws")
+# The distributions that a file may name.
+DISTRIBUTIONS = ["Beta", "Cauchy", "Exponential", "Gamma", "Gumbel", "HalfCauchy", "HalfNormal", "InverseGamma", "Laplace", "LogNormal", "Logistic", "Normal", "SoftLaplace", "StudentT", "Uniform"]
+
+
+def write(path: Any, fields: Mapping[str, Any], tree: xr.DataTree, *, data: bool) -> None:
+    """Write the fields of a fit and its DataTree.
+
+    Parameters
+    ----------
+    path : str or Path
+    fields : mapping
+        The fields named in ``FIELDS``.
+    tree : DataTree
+        The fit's ``data``.
+    data : bool
+        Keep the columns of the data.
+
+    Raises
+    ------
+    StorageError
+        If the file cannot be written.
+    """
+    import xarray as xr
+
+    path = Path(path)
+    design: Design = fields["design"]
+    groups = {f"/{name}": group.to_dataset() for name, group in tree.children.items()}
+    groups["/bayesglm_arrays"] = _arrays(fields["result"], fields["priors"], design, data=data)
+    if data and design.frame is not None:
+        groups["/bayesglm_frame"] = _frame_to_dataset(design.frame)
+    whole = xr.DataTree.from_dict(groups)
+    whole.attrs.update(tree.attrs)
+    whole.attrs["bayesglm_format"] = FORMAT
+    whole.attrs["bayesglm"] = json.dumps(_describe(fields, data=data))
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".nc.part")
+        os.close(handle)
+        try:
+            whole.to_netcdf(temporary, engine="h5netcdf")
+            os.replace(temporary, path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(explain(f"the fit cannot be saved: {error}", path=str(path))) from error
+
+
+def _arrays(result: Result, priors: Priors, design: Design, *, data: bool) -> xr.Dataset:
+    import scipy.sparse as sp
+    import xarray as xr
+
+    found = {name: getattr(result, name) for name in ARRAYS}
+    found["center"] = priors.center
+    if data and design.encoding is None:
+        matrix = design.matrix
+        found["matrix"] = matrix.toarray() if sp.issparse(matrix) else matrix
+    return xr.Dataset(
+        {
+            name: ([f"{name}_{axis}" for axis in range(np.ndim(value))], value)
+            for name, value in found.items()
+            if value is not None
+        }
+    )
+
+
+def _describe(fields: Mapping[str, Any], *, data: bool) -> dict[str, Any]:
+    """Return everything that is not an array, as plain JSON data."""
+    spec: Spec = fields["spec"]
+    design: Design = fields["design"]
+    priors: Priors = fields["priors"]
+    result: Result = fields["result"]
+    words = {
+        name: getattr(spec, name)
+        for name in ("formula", "trials", "weights", "offset", "weights_kind", "missing", "center",
+                     "precision")
+    }  # fmt: skip
+    event = spec.event.item() if isinstance(spec.event, np.generic) else spec.event
+    own = spec.prior if isinstance(spec.prior, str) else None
+    return {
+        "spec": words
+        | {
+            "family": spec.family.name,
+            "link": spec.link.label,
+            "own_link": not spec.link.builtin,
+            "event": event if isinstance(event, (str, int, float, bool, type(None))) else str(event),
+            "prior": own,
+        },
+        "design": {
+            "intercept": design.intercept,
+            "terms": design.terms,
+            "aggregated": design.aggregated,
+            "columns": [asdict(column) for column in design.columns],
+            "outcome": asdict(design.outcome),
+            "encoding": None if design.encoding is None else _encoding_to_json(design.encoding),
+            "offset_column": design.offset_column,
+            "context": sorted(design.context or {}),
+            "findings": [asdict(finding) for finding in design.findings],
+            "data": data,
+        },
+        "priors": {
+            "name": priors.name,
+            "intercept": _prior_to_json(priors.intercept),
+            "beta": [_prior_to_json(prior) for prior in priors.beta],
+            "sigma": _prior_to_json(priors.sigma),
+            "offset_center": priors.offset_center,
+        },
+        "result": {
+            name: getattr(result, name)
+            for name in ("method", "loglik", "loss", "log_posterior", "gradient_norm", "steps",
+                         "sigma", "options")
+        }
+        | {
+            "status": str(result.status),
+            "findings": [asdict(finding) for finding in result.findings],
+        },
+        "seconds": fields["seconds"],
+        "errors": fields["errors"],
+    }  # fmt: skip
+
+
+def _encoding_to_json(encoding: Encoding) -> dict[str, Any]:
+    return {
+        "names": encoding.names,
+        "columns": {name: asdict(column) for name, column in encoding.columns.items()},
+        "transforms": _tag(encoding.transforms),
+        "categories": encoding.categories,
+        "sparse": encoding.sparse,
+    }
+
+
+def _tag(value: Any) -> Any:
+    """Keep keys that are numbers, which JSON would turn into text."""
+    if isinstance(value, Mapping):
+        return {"pairs": [[key, _tag(entry)] for key, entry in value.items()]}
+    return [_tag(entry) for entry in value] if isinstance(value, (list, tuple)) else value
+
+
+def _untag(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _untag(entry) for key, entry in value["pairs"]}
+    return [_untag(entry) for entry in value] if isinstance(value, list) else value
+
+
+def _prior_to_json(prior: dist.Distribution | None) -> Any:
+    if prior is None:
+        return None
+    if isinstance(prior, dist.FoldedDistribution) and type(prior.base_dist).__name__ == "StudentT":
+        return {"half": _prior_to_json(prior.base_dist)}
+    name = type(prior).__name__
+    if name not in DISTRIBUTIONS:
+        return {"own": name}
+    return {
+        "class": name,
+        "parameters": {key: float(getattr(prior, key)) for key in type(prior).arg_constraints},
+    }
+
+
+def _prior_from_json(value: Any, term: str, custom: Mapping[str, Any]) -> Any:
+    if value is None:
+        return None
+    if "half" in value:
+        return dist.FoldedDistribution(_prior_from_json(value["half"], term, custom))
+    if "own" in value:
+        if term not in custom:
+            raise StorageError(
+                explain(
+                    f"the fit has a prior of its own for {term!r}, {value['own']}",
+                    advice=f"hand it over: load(path, custom={{{term!r}: distribution}})",
+                )
+            )
+        return custom[term]
+    if value["class"] not in DISTRIBUTIONS:
+        raise StorageError(explain("the file names an unknown distribution", name=value["class"]))
+    numbers = {str(key): float(number) for key, number in value["parameters"].items()}
+    return getattr(dist, value["class"])(**numbers)
+
+
+def _frame_to_dataset(frame: pd.DataFrame) -> xr.Dataset:
+    """Return columns as arrays: numbers as they are, everything else as codes and levels."""
+    import pandas as pd
+    import xarray as xr
+
+    variables, kinds = {}, []
+    columns = [*((str(name), frame[name]) for name in frame.columns), ("", frame.index.to_series())]
+    for number, (name, values) in enumerate(columns):
+        kind: dict[str, Any] = {"name": name}
+        if pd.api.types.is_numeric_dtype(values.dtype):
+            array = values.to_numpy()
+        else:
+            codes, levels = pd.factorize(values)
+            array = codes
+            kind["levels"] = [
+                level if isinstance(level, (str, int, float, bool)) else str(level)
+                for level in levels
+            ]
+            if isinstance(values.dtype, pd.CategoricalDtype):
+                kind["order"] = [str(level) for level in values.cat.categories]
+        variables[f"c{number}"] = (["row"], np.asarray(array))
+        kinds.append(kind)
+    return xr.Dataset(variables, attrs={"columns": json.dumps(kinds)})
+
+
+def _frame_from_dataset(stored: xr.Dataset) -> pd.DataFrame:
+    import pandas as pd
+
+    columns, index = {}, None
+    for number, kind in enumerate(json.loads(stored.attrs["columns"])):
+        values: Any = stored[f"c{number}"].to_numpy()
+        if "levels" in kind:
+            levels = np.empty(len(kind["levels"]), dtype=object)
+            levels[:] = kind["levels"]
+            texts = [str(level) for level in kind["levels"]]
+            order = [levels[texts.index(t)] for t in kind.get("order", ()) if t in texts]
+            values = pd.Series(levels[values])
+            if "order" in kind:
+                values = pd.Categorical(values, categories=order)
+        if kind["name"]:
+            columns[kind["name"]] = values
+        else:
+            index = pd.Index(values)
+    frame = pd.DataFrame(columns, index=range(len(index)) if index is not None else None)
+    return frame.set_index(index) if index is not None else frame
+
+
+def read(path: Any, custom: Mapping[str, Any]) -> dict[str, Any]:
+    """Read what `write` wrote; return the fields of a fit.
+
+    Raises
+    ------
+    StorageError
+        If the file is missing, damaged, foreign or newer, or needs something in ``custom``.
+    """
+    import xarray as xr
+
+    path = Path(path)
+    if not path.is_file():
+        raise StorageError(explain("no such file", path=str(path)))
+    try:
+        tree = xr.open_datatree(path, engine="h5netcdf").load()
+        tree.close()
+        if "bayesglm_format" not in tree.attrs:
+            raise StorageError(explain("the file holds no fit of bayesglm", path=str(path)))
+        if int(tree.attrs["bayesglm_format"]) > FORMAT:
+            raise StorageError(
+                explain("the file is from a newer version of bayesglm", path=str(path),
+                        advice="upgrade bayesglm")
+            )  # fmt: skip
+        return _fields(tree, json.loads(tree.attrs["bayesglm"]), custom)
+    except BayesGLMError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise StorageError(
+            explain(
+                f"the file is damaged or foreign: {type(error).__name__}: {error}", path=str(path)
+            )
+        ) from error
+
+
+def _fields(tree: xr.DataTree, told: dict[str, Any], custom: Mapping[str, Any]) -> dict[str, Any]:
+    arrays = tree["bayesglm_arrays"].to_dataset()
+    spec = _spec(told["spec"], told["priors"], custom)
+    design = _design(tree, told["design"], spec, arrays, custom)
+    words = told["priors"]
+    priors = Priors(
+        name=words["name"],
+        terms=design.terms,
+        has_intercept=design.intercept,
+        intercept=_prior_from_json(words["intercept"], "Intercept", custom),
+        beta=tuple(
+            _prior_from_json(value, term, custom)
+            for term, value in zip(design.terms, words["beta"], strict=True)
+        ),
+        sigma=_prior_from_json(words["sigma"], "sigma", custom),
+        center=arrays["center"].to_numpy(),
+        offset_center=words["offset_center"],
+        link=spec.link,
+        gaussian=spec.family.has_sigma,
+    )
+    if design.matrix is not None:
+        priors = priors.with_rows(design.matrix, design.offset)
+    extra = {
+        name: group.to_dataset()
+        for name, group in tree.children.items()
+        if name not in (*STANDARD, *OWN)
+    }
+    return {
+        "spec": spec,
+        "design": design,
+        "priors": priors,
+        "result": _result(tree, told["result"], arrays),
+        "seconds": told["seconds"],
+        "errors": told["errors"],
+        "extra": extra,
+    }
+
+
+def _spec(words: dict[str, Any], priors: dict[str, Any], custom: Mapping[str, Any]) -> Spec:
+    link: str | Link = words.pop("link")
+    own, prior = words.pop("own_link"), words.pop("prior")
+    if own:
+        if not isinstance(custom.get(str(link)), Link):
+            raise StorageError(
+                explain(
+                    f"the fit has a link of its own, {link!r}",
+                    advice=f"hand it over: load(path, custom={{{link!r}: link}})",
+                )
+            )
+        link = custom[str(link)]
+    spec = Spec.make(words.pop("formula"), family=words.pop("family"), link=get_link(link), **words)
+    return replace(spec, prior=prior if prior is not None else priors["name"])
+
+
+def _design(
+    tree: xr.DataTree,
+    words: dict[str, Any],
+    spec: Spec,
+    arrays: xr.Dataset,
+    custom: Mapping[str, Any],
+) -> Design:
+    context = {}
+    for name in words["context"]:
+        if not callable(custom.get(name)):
+            raise StorageError(
+                explain(
+                    f"the formula calls a function of its own, {name!r}",
+                    advice=f"hand it over: load(path, custom={{{name!r}: function}})",
+                )
+            )
+        context[name] = custom[name]
+    frame = None
+    if "bayesglm_frame" in tree.children:
+        frame = _frame_from_dataset(tree["bayesglm_frame"].to_dataset())
+    formula, encoding, matrix = None, None, None
+    if words["encoding"] is not None and spec.formula is not None:
+        told = words["encoding"]
+        known = [] if frame is None else [str(name) for name in frame.columns]
+        taken = {name for name in (spec.trials, spec.weights, spec.offset) if name is not None}
+        if frame is None:
+            known = list(told["columns"])
+        # The formula of the file passes the allow-list here, before anything is made of it.
+        formula = split(spec.formula, known, context=context, taken=taken)
+        encoding = Encoding(
+            right=formula.right,
+            names=tuple(told["names"]),
+            columns={
+                name: Column(**{**column, "levels": tuple(column["levels"])})
+                for name, column in told["columns"].items()
+            },
+            transforms=_untag(told["transforms"]),
+            categories=told["categories"],
+            sparse=told["sparse"],
+        )
+        if frame is not None:
+            matrix = encoding.apply(frame, context)
+    elif "matrix" in arrays:
+        matrix = arrays["matrix"].to_numpy()
+    rows = tree["constant_data"]
+    return Design(
+        matrix=matrix,
+        intercept=words["intercept"],
+        terms=tuple(words["terms"]),
+        y=tree["observed_data"]["y"].to_numpy(),
+        trials=rows["trials"].to_numpy(),
+        weights=rows["weights"].to_numpy(),
+        offset=rows["offset"].to_numpy(),
+        aggregated=words["aggregated"],
+        columns=tuple(
+            ColumnFacts(**{**column, "variables": tuple(column["variables"])})
+            for column in words["columns"]
+        ),
+        outcome=Outcome(**words["outcome"]),
+        encoding=encoding,
+        formula=formula,
+        offset_column=words["offset_column"],
+        frame=frame,
+        source=frame,
+        context=context,
+        findings=tuple(Finding(**finding) for finding in words["findings"]),
+    )
+
+
+def _result(tree: xr.DataTree, words: dict[str, Any], arrays: xr.Dataset) -> Result:
+    found = {name: arrays[name].to_numpy() for name in ARRAYS if name in arrays}
+    findings = tuple(Finding(**finding) for finding in words.pop("findings"))
+    draws, stats = {}, {}
+    if "posterior" in tree.children:
+        draws = {str(n): v.to_numpy() for n, v in tree["posterior"].data_vars.items()}
+        stats = {str(n): v.to_numpy() for n, v in tree["sample_stats"].data_vars.items()}
+    return Result(
+        status=Status(words.pop("status")),
+        draws=draws,
+        sample_stats=stats,
+        findings=findings,
+        **found,
+        **words,
+    )
