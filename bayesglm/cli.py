@@ -106,7 +106,7 @@ def demo(
     frame = read_table(data) if own and data is not None else datasets.challenger()
     model = Model(formula or "damage ~ temperature", frame, link=link, prior=prior)
     typer.echo(f"{model!r}\n\n{model.priors!r}\n")
-    fits: dict[str, Fit] = {m: model.fit(m, seed=seed) for m in ("mle", "map", "nuts")}  # type: ignore[arg-type]
+    fits: dict[str, Fit] = {m: model.fit(m, seed=seed) for m in ("mle", "map", "nuts")}
     _print_side_by_side(fits)
     if not own:
         _print_probability(fits, {"temperature": [31.0]}, "P(damage at 31 °F)")

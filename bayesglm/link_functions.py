@@ -1,231 +1,332 @@
-"""The arithmetic of the links: log p, log(1-p) and their slopes as functions of eta.
+"""The arithmetic of the links: log p, log(1-p) and their derivatives as functions of eta.
 
-Each function returns ``(log_p, log_q, a, b)`` with a = d log p / d eta = f / p and
-b = d log q / d eta = -f / q, where p = F(eta), q = 1 - p and f is the density of F, from
-transcendentals computed once. Higher derivatives need nothing new: with psi = -f' / f,
+With p = F(eta), q = 1 - p, f = F' and psi = -f' / f, every link computes six things from shared
+transcendentals: log p and log q, their slopes a = f / p and b = -f / q, and their bends
+u = psi + a and v = psi + b. The bends carry every higher derivative, for any F:
 
-    da/d eta = -a (psi + a),    db/d eta = -b (psi + b),
+    a' = -a u,    b' = -b v,    u' = psi' - a u,    v' = psi' - b v,
 
-which holds for every F. So a link is one of these functions and its psi; `links` differentiates.
-
-Every branch is finite where it is not taken: an infinite value in the branch not taken would come
-back as NaN (0 times infinity) in a derivative.
+so a link is one function that returns `Parts`, and psi'. `links` makes them differentiable. The
+bends are formed without the cancellation of psi + a in the tail, which would lose the curvature
+there. Nothing here is differentiated but psi', so an infinite branch not taken does no harm.
 """
 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
+from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.scipy import special
 
 __all__ = [
     "Parts",
     "cauchit",
-    "cauchit_psi",
+    "cauchit_psi_slope",
     "cloglog",
-    "cloglog_psi",
+    "cloglog_psi_slope",
     "identity",
-    "identity_psi",
     "log",
-    "log_psi",
     "logit",
-    "logit_psi",
+    "logit_psi_slope",
     "loglog",
-    "loglog_psi",
+    "loglog_psi_slope",
     "probit",
-    "probit_psi",
+    "probit_psi_slope",
     "student_t",
-    "student_t_psi",
+    "student_t_psi_slope",
+    "zero_psi_slope",
 ]
 
-type Parts = tuple[Array, Array, Array, Array]
-
 LOG_2 = math.log(2)
-# exp(t) of larger t overflows in single precision; exp(-exp(t)) is 0 long before.
-LARGE = 80.0
+
+
+class Parts(NamedTuple):
+    """What a link computes of eta, elementwise."""
+
+    log_p: Array
+    log_q: Array
+    slope_p: Array
+    slope_q: Array
+    bend_p: Array
+    bend_q: Array
+
+
+def _mirror(
+    eta: Array, small: Array, large: Array, steep: Array, flat: Array, bend: Array, other: Array
+) -> Parts:
+    """Give the six of |eta|'s small and large tail to p and q: F is symmetric around 0.
+
+    ``steep`` is f over the small tail, ``flat`` f over the large one; the bends are those of the
+    left tail (eta < 0: ``bend`` is psi + steep, ``other`` psi - flat).
+    """
+    right = eta >= 0
+    return Parts(
+        jnp.where(right, large, small),
+        jnp.where(right, small, large),
+        jnp.where(right, flat, steep),
+        -jnp.where(right, steep, flat),
+        jnp.where(right, -other, bend),
+        jnp.where(right, -bend, other),
+    )
 
 
 def log1mexp(x: Array) -> Array:
     """Return log(1 - exp(x)) for x <= 0 (Mächler 2012, "Accurately computing log(1-exp(-|a|))")."""
-    near = x > -LOG_2
-    small = jnp.log(-jnp.expm1(jnp.where(near & (x < 0), x, -LOG_2)))
-    return jnp.where(
-        near, jnp.where(x < 0, small, -jnp.inf), jnp.log1p(-jnp.exp(jnp.minimum(x, -LOG_2)))
-    )
+    return jnp.where(x > -LOG_2, jnp.log(-jnp.expm1(x)), jnp.log1p(-jnp.exp(x)))
 
 
 def logit(eta: Array) -> Parts:
-    """F is the logistic distribution; one exponential and one logarithm for all four."""
+    """F is the logistic distribution; one exponential and one log1p for all six."""
     e = jnp.exp(-jnp.abs(eta))
     tail = jnp.log1p(e)
-    small = e / (1 + e)
     large = 1 / (1 + e)
+    small = e * large
     right = eta >= 0
     p, q = jnp.where(right, large, small), jnp.where(right, small, large)
-    return jnp.minimum(eta, 0) - tail, -jnp.maximum(eta, 0) - tail, q, -p
+    return Parts(jnp.minimum(eta, 0) - tail, -jnp.maximum(eta, 0) - tail, q, -p, p, -q)
 
 
-def logit_psi(eta: Array) -> Array:
-    """Return p - q = tanh(eta / 2)."""
-    return jnp.tanh(eta / 2)
+def logit_psi_slope(eta: Array) -> Array:
+    """Return psi' = 2 p q; psi = p - q."""
+    e = jnp.exp(-jnp.abs(eta))
+    return 2 * e / (1 + e) ** 2
+
+
+def _exp_half_square(size: Array) -> Array:
+    """Return exp(-size²/2) to rounding: size² is split so that its large part is exact (Cody)."""
+    size = jnp.minimum(size, 200.0)
+    coarse = jnp.round(size * 16) / 16
+    rest = (size - coarse) * (size + coarse)
+    return jnp.exp(-coarse * coarse / 2) * jnp.exp(-rest / 2)
 
 
 def probit(eta: Array) -> Parts:
-    """F is the standard normal; the small tail by erfcx, the other by log1p of the small one."""
+    """F is the standard normal; the small tail by erfcx, the large one by log1p of the small."""
     size = jnp.abs(eta)
     scaled = special.erfcx(size / math.sqrt(2))
-    log_small = jnp.log(scaled) - LOG_2 - size * size / 2
-    small = jnp.exp(log_small)
-    log_large = jnp.log1p(-small)
+    kernel = _exp_half_square(size)
+    small = kernel * scaled / 2
     steep = math.sqrt(2 / math.pi) / scaled
-    flat = math.sqrt(0.5 / math.pi) * jnp.exp(-size * size / 2) / (1 - small)
-    right = eta >= 0
-    return (
-        jnp.where(right, log_large, log_small),
-        jnp.where(right, log_small, log_large),
-        jnp.where(right, flat, steep),
-        -jnp.where(right, steep, flat),
+    flat = math.sqrt(0.5 / math.pi) * kernel / (1 - small)
+    # steep - size cancels far out; there Laplace's continued fraction of Mills' ratio.
+    fraction = jnp.maximum(size, 1.0)
+    for k in range(10, 1, -1):
+        fraction = size + k / fraction
+    return _mirror(
+        eta,
+        jnp.log(scaled) - LOG_2 - 0.5 * size * size,
+        jnp.log1p(-small),
+        steep,
+        flat,
+        jnp.where(size > 12, 1 / fraction, steep - size),
+        -size - flat,
     )
 
 
-def probit_psi(eta: Array) -> Array:
-    """Return eta."""
-    return eta
+def probit_psi_slope(eta: Array) -> Array:
+    """Return psi' = 1; psi = eta."""
+    return jnp.ones_like(eta)
 
 
 def cloglog(eta: Array) -> Parts:
     """F(eta) = 1 - exp(-exp(eta)), the minimum extreme-value distribution."""
     t = jnp.exp(eta)
-    capped = jnp.minimum(t, LARGE)
-    log_p = jnp.where(eta < -LARGE / 2, eta - t / 2, log1mexp(-jnp.where(eta < -LARGE / 2, 1.0, t)))
-    # t / (e^t - 1) tends to 1 for small t, where it would be 0 / 0.
-    tiny = capped < 1e-30
-    safe = jnp.where(tiny, 1.0, capped)
-    a = jnp.where(tiny, 1.0, safe / jnp.expm1(safe))
-    a = jnp.where(t > LARGE, t * jnp.exp(-jnp.where(t > LARGE, t, 0.0)), a)
-    return log_p, -t, jnp.where(jnp.isfinite(t), a, 0.0), -t
+    # The slope of log q stays finite where log q itself overflows to -inf.
+    rate = jnp.minimum(t, float(jnp.finfo(eta.dtype).max))
+    log_p = jnp.where(eta < -40, eta - t / 2, log1mexp(-t))
+    slope = jnp.where(rate < 1e-30, 1.0, rate / jnp.expm1(jnp.maximum(rate, 1e-30)))
+    # t - 1 + t / (e^t - 1) cancels for small t; its series has the Bernoulli numbers.
+    x = jnp.minimum(t, 0.5)
+    x2 = x * x
+    series = 1 / 47900160 + x2 * (-691 / 1307674368000 + x2 * (1 / 74724249600))
+    series = 1 / 12 + x2 * (-1 / 720 + x2 * (1 / 30240 + x2 * (-1 / 1209600 + x2 * series)))
+    bend = jnp.where(t < 0.5, x / 2 + x2 * series, (rate - 1) + slope)
+    return Parts(log_p, -t, slope, -rate, bend, -jnp.ones_like(t))
 
 
-def cloglog_psi(eta: Array) -> Array:
-    """Return exp(eta) - 1, kept finite."""
-    return jnp.expm1(jnp.minimum(eta, LARGE))
+def cloglog_psi_slope(eta: Array) -> Array:
+    """Return psi' = exp(eta), kept finite; psi = exp(eta) - 1."""
+    return jnp.exp(jnp.minimum(eta, math.log(float(jnp.finfo(eta.dtype).max)) - 1))
 
 
 def loglog(eta: Array) -> Parts:
     """F(eta) = exp(-exp(-eta)), the maximum extreme-value distribution: cloglog mirrored."""
-    log_p, log_q, a, b = cloglog(-eta)
-    return log_q, log_p, -b, -a
+    log_p, log_q, a, b, u, v = cloglog(-eta)
+    return Parts(log_q, log_p, -b, -a, -v, -u)
 
 
-def loglog_psi(eta: Array) -> Array:
-    """Return 1 - exp(-eta), kept finite."""
-    return -jnp.expm1(jnp.minimum(-eta, LARGE))
+def loglog_psi_slope(eta: Array) -> Array:
+    """Return psi' = exp(-eta), kept finite; psi = 1 - exp(-eta)."""
+    return cloglog_psi_slope(-eta)
 
 
 def cauchit(eta: Array) -> Parts:
-    """F is the Cauchy distribution; both tails are angles, so nothing cancels."""
-    p = jnp.arctan2(1.0, -eta) / math.pi
-    q = jnp.arctan2(1.0, eta) / math.pi
-    h = jnp.hypot(1.0, eta)
-    right = eta >= 0
-    small = jnp.where(right, q, p)
-    log_small, log_large = jnp.log(small), jnp.log1p(-jnp.minimum(small, 0.5))
-    return (
-        jnp.where(right, log_large, log_small),
-        jnp.where(right, log_small, log_large),
-        1 / (math.pi * p) / h / h,
-        -1 / (math.pi * q) / h / h,
+    """F is the Cauchy distribution; the small tail is an angle, so nothing cancels."""
+    size = jnp.abs(eta)
+    small = jnp.arctan2(jnp.ones_like(eta), size) / math.pi
+    h = jnp.hypot(jnp.ones_like(eta), eta)
+    steep = 1 / (math.pi * small) / h / h
+    flat = 1 / (math.pi * (1 - small)) / h / h
+    psi = -2 * (size / h) / h
+    return _mirror(eta, jnp.log(small), jnp.log1p(-small), steep, flat, psi + steep, psi - flat)
+
+
+def cauchit_psi_slope(eta: Array) -> Array:
+    """Return psi' = 2 (1 - eta²) / (1 + eta²)², without overflow; psi = 2 eta / (1 + eta²)."""
+    return student_t_psi_slope(eta, 1.0)
+
+
+def _gamma_ratio(x: float) -> float:
+    """Return Γ(x + 1/2) / Γ(x); a difference of lgamma loses digits as x grows."""
+    factor = 1.0
+    while x < 30:
+        factor *= x / (x + 0.5)
+        x += 1
+    terms = (1, -1 / 8, 1 / 128, 5 / 1024, -21 / 32768, -399 / 262144, 869 / 4194304)
+    series = sum(term / x**k for k, term in enumerate((*terms, 39325 / 33554432)))
+    return factor * math.sqrt(x) * series
+
+
+type Coefficients = tuple[float, ...]
+
+
+@lru_cache(maxsize=256)
+def _expansions(df: float, double: bool) -> tuple[float, Coefficients, Coefficients]:
+    """Return where Student's tail and centre meet, and the coefficients of their expansions.
+
+    Above eta² / df = cut: Gauss's continued fraction of 2F1(1/2, 1; df/2 + 1; -df/eta²) (DLMF
+    15.7.5). Below it: the series of 2F1((df+1)/2, 1; 3/2; eta²/(df + eta²)). All terms of both are
+    positive, so that nothing cancels. The centre is subtracted from one half, which costs digits
+    as the cut grows: single precision has a smaller one. There are as many terms as the cut asks
+    for, where both converge slowest.
+    """
+    cut = min(1.0, (9.0 if double else 4.0) / df)
+    a, rounding = df / 2, 1e-16 if double else 1e-8
+    centre: list[float] = []
+    term, total = 1.0, 1.0
+    while term > rounding * total:
+        centre.append((a + 0.5 + len(centre)) / (1.5 + len(centre)))
+        term *= centre[-1] * cut / (1 + cut)
+        total += term
+    tail: list[float] = []
+    for n in range(200):
+        m = n + 1
+        tail.append((0.5 + n) / (a + 2 * n) * (a + n) / (a + 2 * n + 1))
+        tail.append(m / (a + 2 * m - 1) * (a - 0.5 + m) / (a + 2 * m))
+
+    def worth(terms: int) -> float:
+        value = 1.0
+        for coefficient in reversed(tail[:terms]):
+            value = 1 + coefficient / cut / value
+        return value
+
+    exact = worth(len(tail))
+    terms = next(
+        k
+        for k in range(4, len(tail))
+        if max(abs(worth(k) - exact), abs(worth(k + 1) - exact)) < 10 * rounding * exact
     )
+    return cut, tuple(tail[:terms]), tuple(centre)
 
 
-def cauchit_psi(eta: Array) -> Array:
-    """Return 2 eta / (1 + eta²), without overflow."""
-    h = jnp.hypot(1.0, eta)
-    return 2 * (eta / h) / h
+def _product(a: Array, b: Array) -> tuple[Array, Array]:
+    """Return a * b and its rounding error (Dekker 1971)."""
+    split = 134217729.0 if a.dtype == jnp.float64 else 4097.0
+    a_large = split * a - (split * a - a)
+    b_large = split * b - (split * b - b)
+    a_small, b_small = a - a_large, b - b_large
+    product = a * b
+    rest = a_large * b_large - product + a_large * b_small + a_small * b_large
+    return product, rest + a_small * b_small
 
 
 def student_t(eta: Array, df: float) -> Parts:
-    """F is Student's t; the small tail by the incomplete beta function, far out by its power law."""
+    """F is Student's t; the tail by continued fractions, as ``betainc`` is not accurate enough."""
     size = jnp.abs(eta)
-    ratio = size / math.sqrt(df)
+    root = math.sqrt(df)
+    ratio = size * (1 / root)
+    # Beyond, 1 + eta²/df is eta²/df in double precision, and its square could overflow.
     far = ratio > 1e8
-    square = jnp.where(far, 1.0, ratio) ** 2
-    x = 1 / (1 + square)
-    log_beta = math.lgamma(df / 2) + math.lgamma(0.5) - math.lgamma((df + 1) / 2)
-    # I_x(df/2, 1/2) -> x^(df/2) / (df/2 B) as x -> 0.
-    power = -df * jnp.log(jnp.where(far, ratio, 1.0)) - math.log(df / 2) - log_beta - LOG_2
-    half = jnp.asarray(0.5, eta.dtype)
-    outer = special.betainc(jnp.asarray(df / 2, eta.dtype), half, x) / 2
-    # Close to 0 the argument 1 - x loses digits of eta; the complement keeps them.
-    inner = 0.5 - special.betainc(half, jnp.asarray(df / 2, eta.dtype), square * x) / 2
-    tail = jnp.where(square < 0.5, inner, outer)
-    vanished = (tail <= 0) & ~far
-    series = _log_tail_series(jnp.where(far, 1.0, square), df, log_beta)
-    log_tail = jnp.where(vanished, series, jnp.log(jnp.where(tail > 0, tail, 1.0)))
-    log_small = jnp.where(far, power, log_tail)
-    small = jnp.exp(log_small)
-    log_large = jnp.log1p(-jnp.minimum(small, 0.5))
-    log_f = -0.5 * math.log(df) - log_beta - (df + 1) / 2 * jnp.log1p(square)
-    steep = jnp.where(far, df / jnp.maximum(size, 1.0), jnp.exp(log_f - log_small))
-    flat = jnp.where(far, 0.0, jnp.exp(log_f)) / (1 - jnp.minimum(small, 0.5))
-    right = eta >= 0
-    return (
-        jnp.where(right, log_large, log_small),
-        jnp.where(right, log_small, log_large),
-        jnp.where(right, flat, steep),
-        -jnp.where(right, steep, flat),
-    )
+    near = jnp.where(far, 1.0, size)
+    number = jnp.full_like(near, df)
+    square, square_rest = _product(near, near)
+    # Not "/ df": XLA may compile a division by a constant as this product in one place only.
+    s = square * (1 / df)
+    back, back_rest = _product(s, number)
+    s_rest = ((square - back) - back_rest + square_rest) * (1 / df)
+    w = 1 + s
+    w_rest = jnp.where(s > 1, 1 - (w - s), s - (w - 1)) + s_rest
+    # w^(-df/2) by pow, which is right to rounding where exp(-df/2 log w) is not.
+    power = jnp.where(far, ratio**-df, w ** (-df / 2) * jnp.exp(-df / 2 * (w_rest / w)))
+    log_w = jnp.where(far, 2 * jnp.log(ratio), jnp.log1p(s))
+    hypotenuse = jnp.hypot(jnp.ones_like(ratio), ratio)
+    sine = ratio / hypotenuse
+    beta = math.sqrt(math.pi) / _gamma_ratio(df / 2)
+
+    cut, tail, centre = _expansions(df, eta.dtype == jnp.float64)
+    outer = (s > cut) | far
+    fraction, series = jnp.ones_like(ratio), jnp.ones_like(ratio)
+    z = jnp.where(far, 0.0, 1 / jnp.maximum(s, cut))
+    for coefficient in reversed(tail[1:]):
+        fraction = 1 + coefficient * z / fraction
+    excess = tail[0] * z / fraction
+    fraction = 1 + excess
+    y = jnp.minimum(s, cut) / (1 + jnp.minimum(s, cut))
+    for coefficient in reversed(centre):
+        series = 1 + coefficient * y * series
+
+    scale = df * beta * sine * fraction
+    small = jnp.where(outer, power / scale, 0.5 - sine * power * series / beta)
+    log_small = jnp.where(small > 1e-30, jnp.log(small), -df / 2 * log_w - jnp.log(scale))
+    density = power / (root * beta) / hypotenuse
+    shrunk = sine / hypotenuse / root  # |eta| / (df + eta²)
+    steep = jnp.where(outer, df * shrunk * fraction, density / small)
+    flat = density / (1 - small)
+    psi = -(df + 1) * shrunk
+    bend = jnp.where(outer, shrunk * (df * excess - 1), psi + steep)
+    return _mirror(eta, log_small, jnp.log1p(-small), steep, flat, bend, psi - flat)
 
 
-def _log_tail_series(square: Array, df: float, log_beta: float) -> Array:
-    """Return the log tail where its value underflows: x^(df/2) / (df B) * 2F1(df/2, 1/2; ...; x)."""
-    x = 1 / (1 + square)
-    total, term = jnp.ones_like(x), jnp.ones_like(x)
-    for k in range(60):
-        term = term * x * (0.5 + k) * (df / 2 + k) / ((df / 2 + 1 + k) * (k + 1))
-        total = total + term
-    return -df / 2 * jnp.log1p(square) - math.log(df) - log_beta + jnp.log(total)
-
-
-def student_t_psi(eta: Array, df: float) -> Array:
-    """Return (df + 1) eta / (df + eta²), without overflow."""
-    h = jnp.hypot(math.sqrt(df), eta)
-    return (df + 1) * (eta / h) / h
+def student_t_psi_slope(eta: Array, df: float) -> Array:
+    """Return psi' of psi = (df + 1) eta / (df + eta²), without overflow."""
+    root = math.sqrt(df)
+    h = jnp.hypot(jnp.full_like(eta, root), eta)
+    return (df + 1) / h / h * ((root - eta) / h) * ((root + eta) / h)
 
 
 def log(eta: Array) -> Parts:
-    """F(eta) = exp(eta) for eta <= 0; outside both logarithms are -inf."""
-    inside = eta < 0
-    safe = jnp.where(inside, eta, -1.0)
-    log_q = jnp.where(inside, log1mexp(safe), -jnp.inf)
-    a = jnp.where(eta <= 0, 1.0, 0.0)
-    return (
-        jnp.where(eta <= 0, eta, -jnp.inf),
-        log_q,
-        a.astype(eta.dtype),
-        jnp.where(inside, -1 / jnp.expm1(-safe), 0.0),
+    """F(eta) = exp(eta) for eta <= 0; outside both logarithms are -inf, with slopes 0."""
+    allowed, inside = eta <= 0, eta < 0
+    below = jnp.where(inside, eta, -1.0)
+    return Parts(
+        jnp.where(allowed, eta, -jnp.inf),
+        jnp.where(inside, log1mexp(below), -jnp.inf),
+        jnp.where(allowed, jnp.ones_like(eta), 0.0),
+        jnp.where(inside, -1 / jnp.expm1(-below), 0.0),
+        jnp.zeros_like(eta),
+        jnp.where(inside, 1 / jnp.expm1(below), 0.0),
     )
-
-
-def log_psi(eta: Array) -> Array:
-    """Return -1."""
-    return -jnp.ones_like(eta)
 
 
 def identity(eta: Array) -> Parts:
-    """F(eta) = eta for 0 <= eta <= 1; outside both logarithms are -inf."""
+    """F(eta) = eta for 0 <= eta <= 1; outside both logarithms are -inf, with slopes 0."""
     up, down = (eta > 0) & (eta <= 1), (eta >= 0) & (eta < 1)
-    p, q = jnp.where(up, eta, 0.5), jnp.where(down, eta, 0.5)
-    return (
+    p, q = jnp.where(up, eta, 0.5), 1 - jnp.where(down, eta, 0.5)
+    a, b = jnp.where(up, 1 / p, 0.0), jnp.where(down, -1 / q, 0.0)
+    return Parts(
         jnp.where(up, jnp.log(p), -jnp.inf),
-        jnp.where(down, jnp.log1p(-q), -jnp.inf),
-        jnp.where(up, 1 / p, 0.0),
-        jnp.where(down, -1 / (1 - q), 0.0),
+        jnp.where(down, jnp.log1p(-jnp.where(down, eta, 0.5)), -jnp.inf),
+        a,
+        b,
+        a,
+        b,
     )
 
 
-def identity_psi(eta: Array) -> Array:
-    """Return 0."""
+def zero_psi_slope(eta: Array) -> Array:
+    """Return psi' = 0, of ``log`` (psi = -1) and ``identity`` (psi = 0)."""
     return jnp.zeros_like(eta)

@@ -114,13 +114,13 @@ class Link:
 
     def pair(self, eta: Array) -> tuple[Array, Array]:
         """Return log p and log(1-p), elementwise, sharing what they can."""
-        log_p, log_q, _, _ = self.parts(eta)
+        log_p, log_q = self.parts(eta)[:2]
         return log_p, log_q
 
     def parts(self, eta: Array) -> functions.Parts:
         """Return log p, log(1-p) and their slopes in eta, elementwise."""
         if self.core is not None:
-            return self.core(eta)
+            return self.core(eta)[:4]
         ones = jnp.ones_like(eta)
         log_p, a = jax.jvp(self.log_p, (eta,), (ones,))
         log_q, b = jax.jvp(self.log_q, (eta,), (ones,))
@@ -132,9 +132,8 @@ class Link:
             ones = jnp.ones_like(eta)
             _, slopes = jax.jvp(lambda e: self.parts(e)[2:], (eta,), (ones,))
             return slopes
-        _, _, a, b = self.core(eta)
-        psi = self.psi(eta)
-        return -a * (psi + a), -b * (psi + b)
+        _, _, a, b, u, v = self.core(eta)
+        return -a * u, -b * v
 
     @in_double
     def eta(self, p: Any) -> Any:
@@ -211,9 +210,11 @@ def _differentiable(core: Core, psi: Function, eta: Array) -> functions.Parts:
 def _differentiable_jvp(core: Core, psi: Function, primals: Any, tangents: Any) -> Any:
     (eta,), (moved,) = primals, tangents
     parts = _differentiable(core, psi, eta)
-    _, _, a, b = parts
-    bend = psi(eta)
-    return parts, (a * moved, b * moved, -a * (bend + a) * moved, -b * (bend + b) * moved)
+    _, _, a, b, u, v = parts
+    c = psi(eta)
+    return parts, functions.Parts(
+        a * moved, b * moved, -a * u * moved, -b * v * moved, (c - a * u) * moved, (c - b * v) * moved
+    )
 
 
 def _part(core: Core, psi: Function, index: int, eta: Any) -> Array:
@@ -286,36 +287,36 @@ def student_t(df: float) -> Link:
         "student_t",
         parameters=(("df", df),),
         core=partial(functions.student_t, df=df),
-        psi=partial(functions.student_t_psi, df=df),
+        psi=partial(functions.student_t_psi_slope, df=df),
         quantile=partial(_student_t_quantile, df),
     )
 
 
 LINKS: dict[str, Link] = {
-    "logit": Link("logit", core=functions.logit, psi=functions.logit_psi, quantile=_logit_quantile),
+    "logit": Link("logit", core=functions.logit, psi=functions.logit_psi_slope, quantile=_logit_quantile),
     "probit": Link(
-        "probit", core=functions.probit, psi=functions.probit_psi, quantile=_probit_quantile
+        "probit", core=functions.probit, psi=functions.probit_psi_slope, quantile=_probit_quantile
     ),
     "cloglog": Link(
-        "cloglog", core=functions.cloglog, psi=functions.cloglog_psi, quantile=_cloglog_quantile
+        "cloglog", core=functions.cloglog, psi=functions.cloglog_psi_slope, quantile=_cloglog_quantile
     ),
     "loglog": Link(
-        "loglog", core=functions.loglog, psi=functions.loglog_psi, quantile=_loglog_quantile
+        "loglog", core=functions.loglog, psi=functions.loglog_psi_slope, quantile=_loglog_quantile
     ),
     "cauchit": Link(
-        "cauchit", core=functions.cauchit, psi=functions.cauchit_psi, quantile=_cauchit_quantile
+        "cauchit", core=functions.cauchit, psi=functions.cauchit_psi_slope, quantile=_cauchit_quantile
     ),
     "log": Link(
         "log",
         core=functions.log,
-        psi=functions.log_psi,
+        psi=functions.zero_psi_slope,
         quantile=np.log,
         domain=(-np.inf, 0.0),
     ),
     "identity": Link(
         "identity",
         core=functions.identity,
-        psi=functions.identity_psi,
+        psi=functions.zero_psi_slope,
         quantile=_identity_quantile,
         domain=(0.0, 1.0),
     ),

@@ -9,7 +9,7 @@ Both classes are pytrees with the same four operations; inference never asks whi
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -196,7 +196,7 @@ def place(
     first = int(intercept)
     k, rows = bucket(p + first, MIN_COLUMNS), bucket(n, MIN_ROWS)
     if isinstance(matrix, np.ndarray):
-        values = np.zeros((k, rows), dtype)
+        values: Any = np.zeros((k, rows), dtype)
         values[:first] = 1
         np.subtract(matrix.T, center[:, None], out=values[first : first + p, :n], casting="unsafe")
         values[:, n:] = values[:, :1]
@@ -224,10 +224,5 @@ def _place_sparse(
     columns[n:], entries[n:] = columns[0], entries[0]
     shift = np.zeros(k, dtype)
     shift[first : first + p] = center
-    return SparseColumns(
-        pad_rows(dense, rows).astype(dtype),
-        index.astype(np.int32),
-        columns,
-        entries,
-        shift,
-    )
+    parts: tuple[Any, ...] = (pad_rows(dense, rows).astype(dtype), index.astype(np.int32))
+    return SparseColumns(*parts, *cast("tuple[Any, ...]", (columns, entries, shift)))

@@ -188,7 +188,6 @@ def covariance(
         with scope(target.precision):
             data = jax.tree.map(jnp.asarray, target.data)
             gram = np.asarray(_meat(data, data.weights), float)
-        gram[np.diagonal(gram) == 0, np.diagonal(gram) == 0] = 1
         hessian = gram / float(sigma or 1.0) ** 2
     else:
         hessian = hessian_at(target, flat, information=information, jacobian=False)[:size, :size]

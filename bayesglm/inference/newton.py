@@ -12,6 +12,7 @@ with a vanishing factor takes over (ibid., section 11.3), and the optimum has st
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -330,8 +331,8 @@ def least_squares(target: Target) -> Optimum:
     """Return the closed-form least-squares fit, log sigma last (its ML value sqrt(RSS / sum w))."""
     with scope(target.precision):
         theta, rss = _normal_equations(jax.tree.map(jnp.asarray, target.data))
-        sigma = np.sqrt(float(rss) / target.data.weights.sum())
-        flat = np.concatenate([np.asarray(theta, float), [np.log(max(sigma, 1e-300))]])
+        sigma = float(np.sqrt(float(rss) / float(target.data.weights.sum())))
+        flat = np.concatenate([np.asarray(theta, float), [math.log(max(sigma, 1e-300))]])
         loss = float(rss) / (2 * target.effective)
     status = Status.CONVERGED if np.isfinite(flat).all() else Status.DIVERGED
     return Optimum(flat, status, 0.0, 1, np.array([loss]))

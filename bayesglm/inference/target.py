@@ -218,8 +218,8 @@ def build(
         matrix=matrix,
         intercept=(baseline or Flat(0.0)) if design.intercept else None,
         blocks=batches,
-        center=padded_center.astype(number),
-        offset_center=number(priors.offset_center),
+        center=_host(padded_center, number),
+        offset_center=_host(priors.offset_center, number),
     )
     sigma = _sigma(priors, flat) if family.has_sigma else None
     sites = linear.sites + ((("sigma", (columns,)),) if family.has_sigma else ())
@@ -227,10 +227,10 @@ def build(
         family, link, (linear,), design.aggregated, sites, columns + int(family.has_sigma)
     )
     data = Data(
-        y=pad_rows(design.y, rows).astype(number),
-        trials=pad_rows(design.trials, rows).astype(number),
-        weights=pad_rows(design.weights, rows, fill=0.0).astype(number),
-        offset=pad_rows(design.offset - priors.offset_center, rows).astype(number),
+        y=_host(pad_rows(design.y, rows), number),
+        trials=_host(pad_rows(design.trials, rows), number),
+        weights=_host(pad_rows(design.weights, rows, fill=0.0), number),
+        offset=_host(pad_rows(design.offset - priors.offset_center, rows), number),
         parts=(part,),
         sigma=sigma,
     )
@@ -254,6 +254,11 @@ def build(
         flat_priors=flat or priors.is_flat,
         precision=precision,
     )
+
+
+def _host(values: Any, number: type[np.floating[Any]]) -> Any:
+    """Return a NumPy array where an Array is declared: it becomes one inside a precision scope."""
+    return np.asarray(values, number)
 
 
 def _sigma(priors: Priors, flat: bool) -> Distribution:

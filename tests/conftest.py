@@ -1,0 +1,31 @@
+"""Settings and small data sets that several test files share."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bayesglm as bg
+
+
+@pytest.fixture(scope="session")
+def simulated() -> pd.DataFrame:
+    """The 100,000 rows of the reference numbers."""
+    return bg.datasets.simulate()
+
+
+@pytest.fixture(scope="session")
+def small() -> pd.DataFrame:
+    """500 rows with an interior optimum under every link: two numbers in [0, 1], p in (0.2, 0.75)."""
+    rng = np.random.default_rng(20261124)
+    n = 500
+    frame = pd.DataFrame({"x1": rng.uniform(size=n), "x2": rng.uniform(size=n)})
+    p = 0.25 + 0.3 * frame["x1"] + 0.15 * frame["x2"]
+    return frame.assign(
+        y=rng.binomial(1, p),
+        trials=(trials := rng.integers(1, 6, size=n)),
+        events=rng.binomial(trials, p),
+        copies=rng.integers(0, 4, size=n),
+        known=rng.uniform(-0.05, 0.05, size=n),
+    )
