@@ -20,6 +20,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.lax import reduce_precision
 from jax.scipy import special
 
 __all__ = [
@@ -233,15 +234,10 @@ def _expansions(df: float, double: bool) -> tuple[float, Coefficients, Coefficie
     return cut, tuple(tail[:terms]), tuple(centre)
 
 
-def _product(a: Array, b: Array) -> tuple[Array, Array]:
-    """Return a * b and its rounding error (Dekker 1971)."""
-    split = 134217729.0 if a.dtype == jnp.float64 else 4097.0
-    a_large = split * a - (split * a - a)
-    b_large = split * b - (split * b - b)
-    a_small, b_small = a - a_large, b - b_large
-    product = a * b
-    rest = a_large * b_large - product + a_large * b_small + a_small * b_large
-    return product, rest + a_small * b_small
+def _halves(x: Array) -> tuple[Array, Array]:
+    """Split x into two numbers of half its digits, whose products are exact."""
+    large = reduce_precision(x, *((11, 25) if x.dtype == jnp.float64 else (8, 11)))
+    return large, x - large
 
 
 def student_t(eta: Array, df: float) -> Parts:
@@ -252,16 +248,16 @@ def student_t(eta: Array, df: float) -> Parts:
     # Beyond, 1 + eta²/df is eta²/df in double precision, and its square could overflow.
     far = ratio > 1e8
     near = jnp.where(far, 1.0, size)
-    number = jnp.full_like(near, df)
-    square, square_rest = _product(near, near)
-    # Not "/ df": XLA may compile a division by a constant as this product in one place only.
-    s = square * (1 / df)
-    back, back_rest = _product(s, number)
-    s_rest = ((square - back) - back_rest + square_rest) * (1 / df)
+    # s: eta²/df to half the digits; s_rest: what it lacks. All products here are exact, so that a
+    # compiler's fused multiply-adds (which differ from one fusion to the next) change nothing.
+    s, _ = _halves(near * near * (1 / df))
+    (n, n_rest), (d, d_rest) = _halves(near), _halves(jnp.full_like(near, df))
+    s_rest = ((n * n - s * d) + (2 * n * n_rest - s * d_rest) + n_rest * n_rest) * (1 / df)
     w = 1 + s
     w_rest = jnp.where(s > 1, 1 - (w - s), s - (w - 1)) + s_rest
+    s = s + s_rest
     # w^(-df/2) by pow, which is right to rounding where exp(-df/2 log w) is not.
-    power = jnp.where(far, ratio**-df, w ** (-df / 2) * jnp.exp(-df / 2 * (w_rest / w)))
+    power = jnp.where(far, ratio**-df, w ** (-df / 2) * jnp.exp(-df / 2 * jnp.log1p(w_rest / w)))
     log_w = jnp.where(far, 2 * jnp.log(ratio), jnp.log1p(s))
     hypotenuse = jnp.hypot(jnp.ones_like(ratio), ratio)
     sine = ratio / hypotenuse

@@ -23,11 +23,11 @@ from bayesglm.precision import in_double
 
 __all__ = ["LINKS", "Link", "get_link", "student_t"]
 
-type Function = Callable[[Array], Array]
-ROOT_STEPS = 200
+type Function = Callable[[Any], Array]
+type Core = Callable[[Array], functions.Parts]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Link:
     """A link: the distribution function F with p = F(eta), by its logarithms.
 
@@ -38,10 +38,21 @@ class Link:
     log_p, log_q : callable, optional
         log F(eta) and log(1 - F(eta)), written with ``jax.numpy``, stable in both tails.
     inverse : callable, optional
-        F itself. Alone it is enough, but the logarithms then end where double precision does; the
-        fit carries a finding that says at which eta.
+        F itself. Alone it is enough, but the logarithms then end where double precision does;
+        `findings` says at which eta.
     domain : tuple of float
-        Smallest and largest eta (closed).
+        Smallest and largest eta (closed); outside, both logarithms are -inf.
+    parameters : tuple of (str, float)
+        Parameters by name, shown with the name; part of the link's identity.
+    quantile : callable, optional
+        F's inverse (probability to eta) in NumPy; without it `eta` searches for the root.
+    core, psi_slope : callable, optional
+        The package's own links: a function of `link_functions` and its psi'.
+
+    Raises
+    ------
+    SpecificationError
+        If the name is no plain word, or neither both logarithms nor ``inverse`` are given.
 
     Examples
     --------
@@ -54,47 +65,62 @@ class Link:
     """
 
     name: str
-    log_p: Function = field(default=None)  # type: ignore[assignment]
-    log_q: Function = field(default=None)  # type: ignore[assignment]
-    inverse: Function = field(default=None)  # type: ignore[assignment]
+    log_p: Function = None  # type: ignore[assignment]  # filled in below
+    log_q: Function = None  # type: ignore[assignment]
+    inverse: Function = None  # type: ignore[assignment]
     domain: tuple[float, float] = (-np.inf, np.inf)
     parameters: tuple[tuple[str, float], ...] = ()
-    core: Callable[[Array], functions.Parts] | None = None
-    psi: Function | None = None
     quantile: Callable[[Any], Any] | None = None
-    inverse_only: bool = False
+    core: Core | None = None
+    psi_slope: Function | None = None
+    inverse_only: bool = field(default=False, init=False)
+    _key: tuple[Any, ...] = field(default=(), init=False)
 
     def __post_init__(self) -> None:
         """Fill in what follows from what was given."""
-        if not re.fullmatch(r"[A-Za-z_]\w*", self.name):
+        if not re.fullmatch(r"[A-Za-z_]\w*", str(self.name)):
             raise SpecificationError(explain("a link's name must be a plain word", name=self.name))
-        logs = self.log_p is not None and self.log_q is not None
-        if self.core is None and not logs and self.inverse is None:
-            raise SpecificationError(
-                explain("a link needs log_p and log_q, or inverse", link=self.name)
-            )
+        given = (self.log_p, self.log_q, self.inverse)
         put = partial(object.__setattr__, self)
-        if self.core is not None:
-            put("log_p", partial(_part, self.core, self.psi, 0))
-            put("log_q", partial(_part, self.core, self.psi, 1))
-            put("inverse", partial(_probability, self.core, self.psi))
-        elif not logs:
-            put("inverse_only", True)
-            put("log_p", partial(_log_of, self.inverse, False))
-            put("log_q", partial(_log_of, self.inverse, True))
-        elif self.inverse is None:
+        # What was given, not what is made of it: two links of the same functions are equal, so
+        # that compiled programs, of which a link is a static argument, are found again.
+        put("_key", (self.name, self.parameters, self.domain, self.builtin, *given))
+        if self.core is not None and self.psi_slope is not None:
+            put("log_p", partial(_part, self.core, self.psi_slope, 0))
+            put("log_q", partial(_part, self.core, self.psi_slope, 1))
             put("inverse", partial(_exp_of, self.log_p))
-
-    @property
-    def _key(self) -> tuple[Any, ...]:
-        own = () if self.builtin else (self.log_p, self.log_q, self.inverse)
-        return (self.name, self.parameters, self.domain, *own)
+            return
+        if any(function is not None and not callable(function) for function in given):
+            raise SpecificationError(
+                explain("log_p, log_q and inverse must be functions of eta", link=self.name)
+            )
+        if self.inverse is None and (self.log_p is None or self.log_q is None):
+            raise SpecificationError(
+                explain(
+                    "a link needs both logarithms, or its inverse",
+                    link=self.name,
+                    advice="give log_p= and log_q=, or inverse=",
+                )
+            )
+        put("inverse_only", self.log_p is None or self.log_q is None)
+        logs = (
+            self.log_p or partial(_log_of, self.inverse, False),
+            self.log_q or partial(_log_of, self.inverse, True),
+        )
+        if self.partial:
+            logs = partial(_inside, logs[0], self.domain), partial(_inside, logs[1], self.domain)
+        put("log_p", logs[0])
+        put("log_q", logs[1])
+        put("inverse", self.inverse or partial(_exp_of, self.log_p))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Link) and self._key == other._key
 
     def __hash__(self) -> int:
         return hash(self._key)
+
+    def __repr__(self) -> str:
+        return f"Link({self.label!r})"
 
     @property
     def builtin(self) -> bool:
@@ -109,31 +135,33 @@ class Link:
     @property
     def label(self) -> str:
         """The name with its parameters, as `get_link` takes it."""
-        values = ", ".join(f"{value:g}" for _, value in self.parameters)
+        values = ", ".join(f"{name}={_number(value)}" for name, value in self.parameters)
         return f"{self.name}({values})" if values else self.name
 
-    def pair(self, eta: Array) -> tuple[Array, Array]:
+    def pair(self, eta: Any) -> tuple[Array, Array]:
         """Return log p and log(1-p), elementwise, sharing what they can."""
-        log_p, log_q = self.parts(eta)[:2]
-        return log_p, log_q
+        if self.core is not None and self.psi_slope is not None:
+            parts = differentiable(self.core, self.psi_slope, as_float(eta))
+            return parts.log_p, parts.log_q
+        eta = as_float(eta)
+        return self.log_p(eta), self.log_q(eta)
 
-    def parts(self, eta: Array) -> functions.Parts:
+    def parts(self, eta: Any) -> tuple[Array, Array, Array, Array]:
         """Return log p, log(1-p) and their slopes in eta, elementwise."""
-        if self.core is not None:
-            return self.core(eta)[:4]
-        ones = jnp.ones_like(eta)
-        log_p, a = jax.jvp(self.log_p, (eta,), (ones,))
-        log_q, b = jax.jvp(self.log_q, (eta,), (ones,))
+        eta = as_float(eta)
+        if self.core is not None and self.psi_slope is not None:
+            return differentiable(self.core, self.psi_slope, eta)[:4]
+        (log_p, log_q), (a, b) = jax.jvp(self.pair, (eta,), (jnp.ones_like(eta),))
         return log_p, log_q, a, b
 
-    def curvatures(self, eta: Array) -> tuple[Array, Array]:
+    def curvatures(self, eta: Any) -> tuple[Array, Array]:
         """Return the second derivatives of log p and log(1-p) in eta, elementwise."""
-        if self.core is None or self.psi is None:
-            ones = jnp.ones_like(eta)
-            _, slopes = jax.jvp(lambda e: self.parts(e)[2:], (eta,), (ones,))
-            return slopes
-        _, _, a, b, u, v = self.core(eta)
-        return -a * u, -b * v
+        eta = as_float(eta)
+        if self.core is not None and self.psi_slope is not None:
+            _, _, a, b, u, v = differentiable(self.core, self.psi_slope, eta)
+            return -a * u, -b * v
+        _, slopes = jax.jvp(lambda e: self.parts(e)[2:], (eta,), (jnp.ones_like(eta),))
+        return slopes
 
     @in_double
     def eta(self, p: Any) -> Any:
@@ -142,29 +170,25 @@ class Link:
         Parameters
         ----------
         p : float or ndarray
-            Probabilities strictly between 0 and 1.
+            Probabilities.
 
         Returns
         -------
         float or ndarray
-            Link scale.
+            Link scale; the ends of the domain for 0 and 1.
+
+        Raises
+        ------
+        SpecificationError
+            If a probability is not in [0, 1], or the link never reaches it.
         """
         p = np.asarray(p, dtype=float)
-        if self.quantile is not None:
-            return self.quantile(p)[()]
-        target = np.log(p) - np.log1p(-p)
-
-        def excess(eta: np.ndarray) -> np.ndarray:
-            log_p, log_q = self.pair(jnp.asarray(eta))
-            return np.asarray(log_p - log_q) - target
-
-        lower = np.full(p.shape, max(self.domain[0], -1e3))
-        upper = np.full(p.shape, min(self.domain[1], 1e3))
-        for _ in range(ROOT_STEPS):
-            middle = (lower + upper) / 2
-            low = excess(middle) < 0
-            lower, upper = np.where(low, middle, lower), np.where(low, upper, middle)
-        return ((lower + upper) / 2)[()]
+        if not ((p >= 0) & (p <= 1)).all():
+            raise SpecificationError(explain("a probability must lie in [0, 1]", p=p.tolist()))
+        with np.errstate(divide="ignore"):
+            if self.quantile is not None:
+                return np.asarray(self.quantile(p), dtype=float)[()]
+            return _root(self, p)[()]
 
     @property
     def half(self) -> float:
@@ -175,65 +199,106 @@ class Link:
     @in_double
     def density_half(self) -> float:
         """The density of F (slope of p in eta) where p = 1/2."""
-        log_p, _, a, _ = self.parts(jnp.asarray(self.half))
+        log_p, _, a, _ = self.parts(self.half)
         return float(jnp.exp(log_p) * a)
 
     @in_double
     def findings(self) -> tuple[Finding, ...]:
-        """Return what a reader must know: for an inverse alone, where its precision ends."""
-        if not self.inverse_only:
+        """Return what a reader must know of a link that is not the package's own.
+
+        Where the precision of an ``inverse`` alone ends (code ``inverse-only``), and whether the
+        two functions are at odds with each other (``link-inconsistent``).
+        """
+        if self.builtin:
             return ()
-        grid = np.linspace(self.half, min(self.domain[1], self.half + 1e3), 100_001)
-        ends = np.asarray(self.inverse(jnp.asarray(grid))) >= 1
-        last = float(grid[np.argmax(ends)]) if ends.any() else float(grid[-1])
-        return (
-            Finding(
-                "inverse-only",
-                "note",
-                f"The link {self.name} was given by its inverse alone: beyond eta = {last:.3g} "
-                "1 - p is 0 in double precision.",
-                value=last,
-                advice="Give log_p and log_q.",
-            ),
-        )
+        found = []
+        grid = np.unique(self.eta(np.linspace(0.001, 0.999, 33)))
+        log_p, log_q, a, _ = (np.asarray(part) for part in self.parts(grid))
+        gap = float(np.max(np.abs(np.exp(log_p) + np.exp(log_q) - 1)))
+        # "not" catches NaN as well.
+        if not gap < 1e-6 or not (a >= 0).all():
+            found.append(
+                Finding(
+                    "link-inconsistent",
+                    "error",
+                    f"The functions of the link {self.label} do not make a distribution: "
+                    "p and 1 - p must add up to 1, and p must not fall as eta grows.",
+                    value=gap,
+                    threshold=1e-6,
+                    advice="Correct log_p and log_q.",
+                )
+            )
+        if self.inverse_only:
+            lower, upper = _ends(self)
+            found.append(
+                Finding(
+                    "inverse-only",
+                    "note",
+                    f"The link {self.label} was given by its inverse alone: in double precision p "
+                    f"is 0 below eta = {lower:.4g} and 1 above eta = {upper:.4g}.",
+                    value=upper,
+                    advice="Give log_p and log_q.",
+                )
+            )
+        return tuple(found)
 
 
-type Core = Callable[[Array], functions.Parts]
+def as_float(eta: Any) -> Array:
+    """Return eta as a floating JAX array, its precision kept."""
+    eta = jnp.asarray(eta)
+    return eta if jnp.issubdtype(eta.dtype, jnp.floating) else eta.astype(float)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def _differentiable(core: Core, psi: Function, eta: Array) -> functions.Parts:
+def differentiable(core: Core, psi_slope: Function, eta: Array) -> functions.Parts:
+    """Return the parts of a built-in link, with derivatives of every order."""
     return core(eta)
 
 
-@_differentiable.defjvp
-def _differentiable_jvp(core: Core, psi: Function, primals: Any, tangents: Any) -> Any:
+@differentiable.defjvp
+def _differentiable_jvp(core: Core, psi_slope: Function, primals: Any, tangents: Any) -> Any:
     (eta,), (moved,) = primals, tangents
-    parts = _differentiable(core, psi, eta)
+    parts = differentiable(core, psi_slope, eta)
     _, _, a, b, u, v = parts
-    c = psi(eta)
+    bent = psi_slope(eta)
     return parts, functions.Parts(
-        a * moved, b * moved, -a * u * moved, -b * v * moved, (c - a * u) * moved, (c - b * v) * moved
+        a * moved,
+        b * moved,
+        -a * u * moved,
+        -b * v * moved,
+        (bent - a * u) * moved,
+        (bent - b * v) * moved,
     )
 
 
-def _part(core: Core, psi: Function, index: int, eta: Any) -> Array:
-    eta = jnp.asarray(eta)
-    number = jnp.result_type(eta, float) if eta.dtype.kind != "f" else eta.dtype
-    return _differentiable(core, psi, eta.astype(number))[index]
-
-
-def _probability(core: Core, psi: Function, eta: Any) -> Array:
-    return jnp.exp(_part(core, psi, 0, eta))
+def _part(core: Core, psi_slope: Function, index: int, eta: Any) -> Array:
+    return differentiable(core, psi_slope, as_float(eta))[index]
 
 
 def _exp_of(log_p: Function, eta: Any) -> Array:
-    return jnp.exp(log_p(jnp.asarray(eta)))
+    return jnp.exp(log_p(as_float(eta)))
 
 
-def _log_of(inverse: Function, complement: bool, eta: Array) -> Array:
-    p = inverse(eta)
-    return jnp.log1p(-p) if complement else jnp.log(p)
+def _log_of(inverse: Function, complement: bool, eta: Any) -> Array:
+    p = inverse(as_float(eta))
+    part = 1 - p if complement else p
+    # Masked twice: the slope of log at 0 times the slope of F, 0 there, would be NaN.
+    positive = part > 0
+    if complement:
+        return jnp.where(positive, jnp.log1p(-jnp.where(positive, p, 0.5)), -jnp.inf)
+    return jnp.where(positive, jnp.log(jnp.where(positive, p, 0.5)), -jnp.inf)
+
+
+def _inside(function: Function, domain: tuple[float, float], eta: Any) -> Array:
+    eta = as_float(eta)
+    lower, upper = domain
+    inside = (eta >= lower) & (eta <= upper)
+    centre = min(max((max(lower, -1e3) + min(upper, 1e3)) / 2, lower), upper)
+    return jnp.where(inside, function(jnp.where(inside, eta, centre)), -jnp.inf)
+
+
+def _number(value: float) -> str:
+    return f"{int(value)}" if value == int(value) and abs(value) < 1e15 else repr(float(value))
 
 
 def _probit_quantile(p: Any) -> Any:

@@ -75,6 +75,8 @@ def check_options(method: str, options: Mapping[str, Any]) -> None:
                     advice="its options are " + ", ".join(sorted(OPTIONS[method])),
                 )
             )
+    # None is an option left out.
+    options = {name: value for name, value in options.items() if value is not None}
     optimizer = options.get("optimizer", "newton")
     known = ("newton", *DEFAULTS)
     if isinstance(optimizer, str):

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from bayesglm.errors import InferenceError, explain
+from bayesglm.generative import Data
 from bayesglm.precision import scope
 
 if TYPE_CHECKING:
@@ -101,6 +103,11 @@ def _by_linear_programming(target: Target) -> np.ndarray:
     return flat
 
 
+@jax.jit
+def _gram(data: Data) -> Array:
+    return data.parts[0].matrix.gram((data.weights > 0).astype(data.y.dtype))
+
+
 def aliased(target: Target) -> tuple[str, ...]:
     """Return the names of columns that are linear combinations of each other.
 
@@ -108,8 +115,7 @@ def aliased(target: Target) -> tuple[str, ...]:
     """
     k = len(target.places)
     with scope(target.precision):
-        data = jax.tree.map(jnp.asarray, target.data)
-        gram = np.asarray(data.parts[0].matrix.gram((data.weights > 0).astype(data.y.dtype)), float)
+        gram = np.asarray(_gram(jax.tree.map(jnp.asarray, target.data)), float)
     gram = gram[:k, :k]
     size = np.sqrt(np.diagonal(gram))
     live = float((target.data.weights > 0).sum())

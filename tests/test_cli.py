@@ -1,0 +1,129 @@
+"""The command line, run as a person runs it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+import bayesglm as bg
+from bayesglm import cli
+
+
+@pytest.fixture
+def csv(tmp_path):
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=200)
+    frame = pd.DataFrame(
+        {
+            "x": x,
+            "region": rng.choice(["north", "south"], 200),
+            "claimed": np.where(rng.uniform(size=200) < 1 / (1 + np.exp(-x)), "yes", "no"),
+        }
+    )
+    path = tmp_path / "claims.csv"
+    frame.to_csv(path, index=False)
+    return path
+
+
+def run(*arguments):
+    """Run the command line in this process, through the door that handles errors."""
+    import contextlib
+    import io
+
+    out, err = io.StringIO(), io.StringIO()
+    code = 0
+    old = sys.argv
+    sys.argv = ["bayesglm", *map(str, arguments)]
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                cli.main()
+            except SystemExit as stop:
+                code = stop.code or 0
+    finally:
+        sys.argv = old
+    return code, out.getvalue(), err.getvalue()
+
+
+def test_fit_predict_round_trip(csv, tmp_path):
+    out = tmp_path / "fit.nc"
+    code, text, _ = run("fit", csv, "claimed ~ x + region", "--out", out)
+    assert code == 0
+    assert "region[T.south]" in text
+    assert "claimed = yes (not no)" in text
+    new = tmp_path / "new.csv"
+    pd.DataFrame({"x": [0.0, 1.0], "region": ["north", "south"]}).to_csv(new, index=False)
+    code, text, _ = run("predict", out, new)
+    assert code == 0
+    rows = [line.split(",") for line in text.strip().splitlines()]
+    assert rows[0] == ["x", "region", "estimate", "lower", "upper"]
+    expected = bg.load(out).predict(pd.read_csv(new))
+    np.testing.assert_allclose([float(r[2]) for r in rows[1:]], expected)
+
+
+def test_parquet_probit_nuts(csv, tmp_path):
+    parquet = tmp_path / "claims.parquet"
+    pd.read_csv(csv).to_parquet(parquet)
+    code, text, _ = run(
+        "fit", parquet, "claimed ~ x", "--link", "probit", "--method", "nuts", "--event", "no"
+    )
+    assert code == 0
+    assert "r_hat" in text
+    assert "claimed = no" in text
+
+
+def test_demo(tmp_path, csv, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, text, _ = run("demo")
+    assert code == 0
+    assert "P(damage at 31 °F)" in text
+    assert "15.04" in text
+    import xarray as xr
+
+    with xr.open_datatree(tmp_path / "challenger.nc", engine="h5netcdf") as tree:
+        assert "posterior" in tree.children
+    code, text, _ = run("demo", "--data", csv, "--formula", "claimed ~ x")
+    assert code == 0
+    assert (tmp_path / "fit.nc").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("fit", "nowhere.csv", "y ~ x"), "no such file"),
+        (("fit", "CSV", "claimed ~ z"), "no column 'z'"),
+        (("fit", "CSV", "claimed ~ x +"), "does not parse"),
+        (("fit", "CSV", "claimed ~ x", "--link", "logti"), 'Did you mean "logit"?'),
+        (("fit", "CSV", "claimed ~ x", "--method", "nut"), "nuts"),
+        (("fit", "CSV", "claimed ~ np.load('x')"), "not allowed"),
+        (("predict", "CSV", "CSV"), "damaged or foreign"),
+    ],
+)
+def test_errors_are_one_line(csv, arguments, word):
+    code, _, err = run(*(csv if argument == "CSV" else argument for argument in arguments))
+    assert code == 1
+    assert word in err
+    assert len(err.strip().splitlines()) == 1
+    assert err.startswith("bayesglm: ")
+
+
+def test_no_traceback_from_the_shell(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "bayesglm", "fit", str(tmp_path / "x.csv"), "y ~ x"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_help_names_the_commands():
+    text = CliRunner().invoke(cli.app, ["--help"]).output
+    for command in ("demo", "fit", "predict"):
+        assert command in text
