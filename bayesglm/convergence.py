@@ -23,6 +23,16 @@ def diagnose_draws(fit: Fit) -> tuple[Finding, ...]:
     if not fit.result.draws:
         return ()
     found = []
+    if not fit.affordable:
+        found.append(
+            Finding(
+                "log-likelihood-left-out",
+                "note",
+                "The pointwise log likelihood was left out of fit.data: rows times draws need more "
+                "than 256 MB.",
+                advice='Use fit.with_groups("log_likelihood") to have it (for LOO).',
+            )
+        )
     stats = fit.result.sample_stats
     divergences = int(stats["diverging"].sum())
     if divergences:

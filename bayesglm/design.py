@@ -12,20 +12,30 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bayesglm import frames
+from bayesglm.columns import facts
 from bayesglm.encoding import Encoding, Formula, learn, split
 from bayesglm.errors import DataError, Finding, SpecificationError, explain
-from bayesglm.expressions import check, evaluate
+from bayesglm.expressions import check
 from bayesglm.outcome import Outcome, respond
 from bayesglm.priors import ColumnFacts
+from bayesglm.rows import (
+    RESERVED,
+    aligned,
+    column,
+    complete,
+    evaluated,
+    offsets,
+    one_class,
+    refuse_infinite,
+    refuse_reserved,
+    row_weights,
+)
 from bayesglm.spec import Spec
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["Design", "NewRows", "build", "build_arrays", "encode"]
-
-# Columns made from arrays of the user's start so; no column of the data may.
-RESERVED = "__"
 
 
 @dataclass(frozen=True)
@@ -186,7 +196,7 @@ def build(
         With what is wrong, what was got, and what to do.
     """
     known = frames.column_names(data)
-    _refuse_reserved(known)
+    refuse_reserved(known)
     context = dict(context or {})
     named = {name for name in (spec.trials, spec.weights, spec.offset) if name is not None}
     formula = split(spec.formula or "", known, context=context, taken=named)
@@ -196,12 +206,12 @@ def build(
     wanted = [*formula.columns, *(name for name in named if name not in own)]
     frame = frames.select(data, wanted)
     for name, values in own.items():
-        frame = frame.assign(**{name: _aligned(values, frame, name)})
+        frame = frame.assign(**{name: aligned(values, frame, name)})
     if not len(frame):
         raise DataError(explain("the data have no rows"))
-    frame, kept, findings = _complete(frame, spec.missing)
-    weights, more = _weights(frame, spec)
-    trials = None if spec.trials is None else _column(frame, spec.trials)
+    frame, kept, findings = complete(frame, spec.missing)
+    weights, more = row_weights(frame, spec)
+    trials = None if spec.trials is None else column(frame, spec.trials)
     y, counted, outcome = respond(
         formula.left, formula.text, frame[list(formula.left_columns)], spec, trials
     )
@@ -213,7 +223,7 @@ def build(
         # Knots, centres and levels are learned on the rows that count, then used on all.
         encoding, _, structure = learn(formula, right[live], context)
         matrix = encoding.apply(right, context)
-    _refuse_infinite(matrix, encoding.terms)
+    refuse_infinite(matrix, encoding.terms)
     columns = facts(
         matrix,
         encoding.terms,
@@ -228,7 +238,7 @@ def build(
         y=y,
         trials=counted,
         weights=weights,
-        offset=_offset(formula, spec, frame),
+        offset=offsets(formula, spec, frame),
         aggregated=trials is not None or formula.left.startswith("cbind("),
         columns=columns,
         outcome=outcome,
@@ -239,7 +249,7 @@ def build(
         kept=kept,
         source=data,
         context=context,
-        findings=(*findings, *more, *_one_class(y, counted, weights, spec)),
+        findings=(*findings, *more, *one_class(y, counted, weights, spec)),
     )
 
 
@@ -287,19 +297,17 @@ def build_arrays(
     given = {"y": y, "__trials": trials, "__weights": weights, "__offset": offset}
     for name, values in given.items():
         if values is not None:
-            frame = frame.assign(**{name: _aligned(values, frame, name)})
-    _refuse_infinite(matrix, terms)
+            frame = frame.assign(**{name: aligned(values, frame, name)})
+    refuse_infinite(matrix, terms)
     frames.refuse_missing(frame, advice="drop these rows first")
     spec = replace(
         spec,
-        **{
-            word: f"__{word}"
-            for word in ("trials", "weights", "offset")
-            if given[f"__{word}"] is not None
-        },
+        trials=None if trials is None else "__trials",
+        weights=None if weights is None else "__weights",
+        offset=None if offset is None else "__offset",
     )
-    w, findings = _weights(frame, spec)
-    counts = None if trials is None else _column(frame, "__trials")
+    w, findings = row_weights(frame, spec)
+    counts = None if trials is None else column(frame, "__trials")
     events, counted, outcome = respond("y", "y", frame[["y"]], spec, counts)
     words = {name: ((name,), False) for name in terms}
     return Design(
@@ -309,13 +317,13 @@ def build_arrays(
         y=events,
         trials=counted,
         weights=w,
-        offset=np.zeros(n) if offset is None else _column(frame, "__offset"),
+        offset=np.zeros(n) if offset is None else column(frame, "__offset"),
         aggregated=trials is not None,
         columns=facts(matrix, terms, w * counted, w > 0, words),
         outcome=outcome,
         offset_column=spec.offset,
         frame=frame,
-        findings=(*findings, *_one_class(events, counted, w, spec)),
+        findings=(*findings, *one_class(events, counted, w, spec)),
     )
 
 
@@ -350,12 +358,12 @@ def encode(design: Design, newdata: Any) -> NewRows:
     frame = frames.select(newdata, wanted) if wanted else _empty(newdata)
     frames.refuse_missing(frame, advice="drop or fill these rows of the new data")
     matrix = design.encoding.apply(frame, design.context)
-    _refuse_infinite(matrix, design.terms)
+    refuse_infinite(matrix, design.terms)
     offset = np.zeros(len(frame))
     if design.offset_column is not None:
-        offset += _column(frame, design.offset_column)
+        offset += column(frame, design.offset_column)
     for expression in design.formula.offsets:
-        offset += _evaluated(expression, design.formula, frame)
+        offset += evaluated(expression, design.formula, frame)
     return NewRows(matrix, offset, frame.index, design.encoding.extrapolations(frame))
 
 
@@ -379,7 +387,7 @@ def _encode_arrays(design: Design, newdata: Any) -> NewRows:
         raise DataError(
             explain(f"new data must have {design.p} columns", shape=tuple(matrix.shape))
         )
-    _refuse_infinite(matrix, design.terms)
+    refuse_infinite(matrix, design.terms)
     return NewRows(matrix, np.zeros(matrix.shape[0]), index)
 
 
@@ -390,134 +398,6 @@ def _empty(newdata: Any) -> pd.DataFrame:
     frames.column_names(newdata)
     index = newdata.index if isinstance(newdata, pd.DataFrame) else range(frames.rows_of(newdata))
     return pd.DataFrame(index=index)
-
-
-def _refuse_reserved(known: Sequence[str]) -> None:
-    bad = [name for name in known if name in ("__trials", "__weights", "__offset")]
-    if bad:
-        raise DataError(explain("this column name is reserved", column=bad[0]))
-
-
-def _aligned(values: Any, frame: pd.DataFrame, name: str) -> np.ndarray:
-    """Return an array of the user's, checked against the rows; a Series must have their index."""
-    import pandas as pd
-
-    word = name.removeprefix(RESERVED)
-    if isinstance(values, pd.Series) and not values.index.equals(frame.index):
-        raise DataError(
-            explain(
-                f"the index of {word} differs from that of the data",
-                advice=f"use {word}.to_numpy() if the order is the same",
-            )
-        )
-    array = np.asarray(values)
-    if array.shape != (len(frame),):
-        raise DataError(
-            explain(f"{word} must have one value for each of {len(frame)} rows", shape=array.shape)
-        )
-    return array
-
-
-def _complete(
-    frame: pd.DataFrame, missing: str
-) -> tuple[pd.DataFrame, np.ndarray | None, tuple[Finding, ...]]:
-    """Refuse or drop rows with missing or infinite values."""
-    rows, counts = frames.missing_mask(frame)
-    if not counts:
-        return frame, None, ()
-    if missing == "error":
-        frames.refuse_missing(frame, advice='use missing="drop", or fill them in')
-    kept = frame[~rows]
-    if not len(kept):
-        raise DataError(explain("every row has a missing value", columns=counts))
-    note = Finding(
-        "dropped",
-        "note",
-        f"{int(rows.sum())} of {len(frame)} rows were dropped for missing or infinite values in "
-        + ", ".join(f"{name} ({count})" for name, count in counts.items())
-        + ".",
-        value=float(rows.sum()),
-    )
-    return kept, ~rows, (note,)
-
-
-def _column(frame: pd.DataFrame, name: str) -> np.ndarray:
-    try:
-        return frame[name].to_numpy(dtype=float)
-    except (TypeError, ValueError) as error:
-        word = name.removeprefix(RESERVED)
-        raise DataError(
-            explain(f"{word!r} must hold numbers", dtype=str(frame[name].dtype))
-        ) from error
-
-
-def _weights(frame: pd.DataFrame, spec: Spec) -> tuple[np.ndarray, tuple[Finding, ...]]:
-    if spec.weights is None:
-        return np.ones(len(frame)), ()
-    weights = _column(frame, spec.weights)
-    if (weights < 0).any() or not (weights > 0).any():
-        raise DataError(
-            explain("weights must not be negative, nor all 0", smallest=float(weights.min()))
-        )
-    if spec.weights_kind == "frequency" and (weights != np.round(weights)).any():
-        return weights, (
-            Finding(
-                "non-integer-weights",
-                "note",
-                "Frequency weights are not whole numbers; they count as that many copies of a row.",
-                advice='Use weights_kind="sampling" for survey or inverse-probability weights.',
-            ),
-        )
-    return weights, ()
-
-
-def _offset(formula: Formula, spec: Spec, frame: pd.DataFrame) -> np.ndarray:
-    offset = np.zeros(len(frame))
-    if spec.offset is not None:
-        offset += _column(frame, spec.offset)
-    for expression in formula.offsets:
-        offset += _evaluated(expression, formula, frame)
-    if not np.isfinite(offset).all():
-        raise DataError(explain("the offset has missing or infinite values"))
-    return offset
-
-
-def _evaluated(expression: str, formula: Formula, frame: pd.DataFrame) -> np.ndarray:
-    values = evaluate(
-        expression, formula.text, {str(c): frame[c].to_numpy() for c in frame.columns}
-    )
-    return np.broadcast_to(np.asarray(values, dtype=float), (len(frame),))
-
-
-def _refuse_infinite(matrix: Any, terms: Sequence[str]) -> None:
-    values = matrix if isinstance(matrix, np.ndarray) else matrix.data
-    if np.isfinite(values).all():
-        return
-    dense = matrix if isinstance(matrix, np.ndarray) else matrix.toarray()
-    bad = [t for t, ok in zip(terms, np.isfinite(dense).all(axis=0), strict=True) if not ok]
-    raise DataError(
-        explain(
-            f"the term {bad[0]} has missing or infinite values",
-            advice="check its function, such as a logarithm of 0",
-        )
-    )
-
-
-def _one_class(
-    y: np.ndarray, trials: np.ndarray, weights: np.ndarray, spec: Spec
-) -> tuple[Finding, ...]:
-    events, total = float(np.sum(weights * y)), float(np.sum(weights * trials))
-    if spec.family.has_sigma or 0 < events < total:
-        return ()
-    return (
-        Finding(
-            "one-class",
-            "warning",
-            f"The outcome has {'no events' if events <= 0 else 'events only'}: the answer rests on "
-            "the priors.",
-            value=events,
-        ),
-    )
 
 
 def _words(
@@ -534,81 +414,4 @@ def _words(
             text = f"`{factor}`" if factor in encoding.columns else factor
             used |= dict.fromkeys(sorted(check(text, formula.text, context=context)))
         found[term] = (tuple(used), all(f in encoding.categories for f in factors))
-    return found
-
-
-def facts(
-    matrix: Any,
-    terms: Sequence[str],
-    weights: np.ndarray,
-    live: np.ndarray,
-    words: Mapping[str, tuple[tuple[str, ...], bool]],
-) -> tuple[ColumnFacts, ...]:
-    """Return what priors need to know of each column; rows with weight 0 stay out.
-
-    Parameters
-    ----------
-    matrix : ndarray or sparse array, shape (n, p)
-    terms : sequence of str
-    weights : ndarray, shape (n,)
-        Weights times trials.
-    live : ndarray of bool, shape (n,)
-    words : mapping
-        For each term its data columns, and whether it comes from factors alone.
-    """
-    if isinstance(matrix, np.ndarray):
-        numbers = [_dense_facts(matrix[:, j], weights, live) for j in range(len(terms))]
-    else:
-        numbers = _sparse_facts(matrix, weights, live)
-    return tuple(
-        ColumnFacts(term=term, variables=words[term][0], categorical=words[term][1], **number)
-        for term, number in zip(terms, numbers, strict=True)
-    )
-
-
-def _dense_facts(values: np.ndarray, weights: np.ndarray, live: np.ndarray) -> dict[str, Any]:
-    if not live.all():
-        values, weights = values[live], weights[live]
-    lower, upper = float(values.min()), float(values.max())
-    binary = bool(((values == lower) | (values == upper)).all())
-    mean = float(np.average(values, weights=weights))
-    mean_rows = float(values.mean())
-    return {
-        "kind": "constant" if lower == upper else ("binary" if binary else "numeric"),
-        "mean": mean,
-        "sd": float(np.sqrt(np.average((values - mean) ** 2, weights=weights))),
-        "minimum": lower,
-        "maximum": upper,
-        "mean_rows": mean_rows,
-        "sd_rows": float(values.std(ddof=1)) if len(values) > 1 else 0.0,
-    }
-
-
-def _sparse_facts(matrix: Any, weights: np.ndarray, live: np.ndarray) -> list[dict[str, Any]]:
-    n = int(live.sum())
-    kept = matrix.tocsr()[live].tocsc()
-    w = weights[live] / weights[live].sum()
-    found = []
-    for j in range(kept.shape[1]):
-        part = slice(kept.indptr[j], kept.indptr[j + 1])
-        values, rows = kept.data[part], kept.indices[part]
-        full = len(values) == n
-        lower = float(values.min()) if full else float(min(values.min(initial=0.0), 0.0))
-        upper = float(values.max()) if full else float(max(values.max(initial=0.0), 0.0))
-        mean, mean_rows = float(values @ w[rows]), float(values.sum() / n)
-        rest, rest_rows = 1 - float(w[rows].sum()), n - len(values)
-        variance = float(((values - mean) ** 2) @ w[rows]) + rest * mean**2
-        square = float(((values - mean_rows) ** 2).sum()) + rest_rows * mean_rows**2
-        binary = bool(np.isin(values, (lower, upper)).all()) and (full or 0.0 in (lower, upper))
-        found.append(
-            {
-                "kind": "constant" if lower == upper else ("binary" if binary else "numeric"),
-                "mean": mean,
-                "sd": float(np.sqrt(max(variance, 0.0))),
-                "minimum": lower,
-                "maximum": upper,
-                "mean_rows": mean_rows,
-                "sd_rows": float(np.sqrt(square / max(n - 1, 1))),
-            }
-        )
     return found

@@ -20,10 +20,64 @@ from bayesglm.errors import FormulaError, explain, suggest
 __all__ = ["FUNCTIONS", "check", "evaluate", "parse", "quoted_names", "split_top"]
 
 NUMPY = frozenset(
-    ["abs", "absolute", "arccos", "arcsin", "arctan", "cbrt", "ceil", "clip", "cos", "cosh", "exp", "exp2", "expm1", "floor", "fmax", "fmin", "hypot", "log", "log10", "log1p", "log2", "maximum", "minimum", "mod", "power", "rint", "round", "sign", "sin", "sinh", "sqrt", "square", "tan", "tanh", "where"]
+    [
+        "abs",
+        "absolute",
+        "arccos",
+        "arcsin",
+        "arctan",
+        "cbrt",
+        "ceil",
+        "clip",
+        "cos",
+        "cosh",
+        "exp",
+        "exp2",
+        "expm1",
+        "floor",
+        "fmax",
+        "fmin",
+        "hypot",
+        "log",
+        "log10",
+        "log1p",
+        "log2",
+        "maximum",
+        "minimum",
+        "mod",
+        "power",
+        "rint",
+        "round",
+        "sign",
+        "sin",
+        "sinh",
+        "sqrt",
+        "square",
+        "tan",
+        "tanh",
+        "where",
+    ]
 )
 TRANSFORMS = frozenset(
-    ["C", "I", "bs", "cc", "center", "cr", "cs", "cubic_spline", "natural_cubic_spline", "poly", "scale", "standardize", "Treatment", "Sum", "Helmert", "Poly", "Diff"]
+    [
+        "C",
+        "I",
+        "bs",
+        "cc",
+        "center",
+        "cr",
+        "cs",
+        "cubic_spline",
+        "natural_cubic_spline",
+        "poly",
+        "scale",
+        "standardize",
+        "Treatment",
+        "Sum",
+        "Helmert",
+        "Poly",
+        "Diff",
+    ]
 )
 CONTRASTS = frozenset(["treatment", "sum", "helmert", "poly", "diff", "SAS"])
 BARE = frozenset(["log", "log10", "log2", "exp", "exp2", "exp10", "log1p", "expm1", "sqrt", "abs"])

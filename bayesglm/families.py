@@ -23,7 +23,7 @@ from jax import Array
 from numpyro.distributions import constraints
 
 from bayesglm.errors import SpecificationError, explain, suggest
-from bayesglm.links import Link
+from bayesglm.links import Link, as_float
 
 __all__ = ["FAMILIES", "BinomialLink", "Family", "get_family"]
 
@@ -34,17 +34,19 @@ def _combine(y: Array, trials: Array, event: Array, other: Array) -> Array:
     return jnp.where(y > 0, y * event, 0.0) + jnp.where(rest > 0, rest * other, 0.0)
 
 
+# The counts are masked on the finished slopes and curvatures: masking the logarithms alone would
+# leave a user's infinite slope times 0 to reverse mode, which is NaN.
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _log_prob(link: Link, eta: Array, y: Array, trials: Array) -> Array:
-    return _combine(y, trials, *link.parts(eta)[:2])
+    return _combine(y, trials, *link.pair(eta))
 
 
 @_log_prob.defjvp
 def _log_prob_jvp(link: Link, primals: Any, tangents: Any) -> tuple[Array, Array]:
+    # y and trials are data: their tangents are not looked at.
     eta, y, trials = primals
-    log_p, log_q, _, _ = link.parts(eta)
-    # y and trials are data: their tangents are zero.
-    return _combine(y, trials, log_p, log_q), _slope(link, eta, y, trials) * tangents[0]
+    value = _log_prob(link, eta, y, trials)
+    return value, _slope(link, eta, y, trials) * tangents[0]
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -99,7 +101,7 @@ class BinomialLink(dist.Distribution):
     def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
         """Draw numbers of events."""
         shape = (*sample_shape, *self.batch_shape)
-        p = jnp.broadcast_to(self.mean / self.trials, shape)
+        p = jnp.broadcast_to(jnp.exp(self.link.log_p(self.eta)), shape)
         if not self.aggregated:
             return jax.random.bernoulli(key, p, shape).astype(p.dtype)
         trials = jnp.broadcast_to(self.trials, shape)
@@ -149,24 +151,34 @@ class Family:
         sigma : float or Array, optional
             Residual standard deviation (1 if absent), for ``gaussian``.
         """
+        eta = as_float(eta)
         if not self.has_sigma:
             return _log_prob(link, eta, y, trials)
-        scale = jnp.ones(()) if sigma is None else sigma
+        scale = jnp.ones_like(eta) if sigma is None else sigma
         standard = (y - eta) / scale
         return -0.5 * standard**2 - jnp.log(scale) - 0.5 * math.log(2 * math.pi)
 
     def information(self, eta: Array, trials: Array, link: Link, sigma: Any = None) -> Array:
-        """Return the expected information of each row in eta, t f² / (p q) (McCullagh & Nelder)."""
+        """Return the expected information of each row in eta, t f² / (p q) >= 0.
+
+        At a closed end of a link's domain, where it is infinite, the finite part of
+        t (f²/p + f²/q) is returned; outside the domain 0.
+
+        References
+        ----------
+        McCullagh and Nelder (1989), *Generalized Linear Models*, section 2.5.
+        """
+        eta = as_float(eta)
         if self.has_sigma:
             return jnp.ones_like(eta) / (1.0 if sigma is None else sigma) ** 2
         log_p, log_q, a, b = link.parts(eta)
-        # p a² + q b², a term of which is 0 where p (or q) underflows.
-        event = jnp.where(a == 0, 0.0, jnp.exp(log_p) * a**2)
-        other = jnp.where(jnp.isfinite(b), jnp.exp(log_q) * b**2, 0.0)
-        return trials * (event + jnp.where(b == 0, 0.0, other))
+        # f²/p and f²/q would be 0 times infinity far out; their sum is -(f/p)(-f/q).
+        at_upper, at_lower = jnp.isneginf(log_q) & (b == 0), jnp.isneginf(log_p) & (a == 0)
+        end = jnp.where(at_upper, a**2, 0.0) + jnp.where(at_lower, b**2, 0.0)
+        return trials * jnp.where(at_upper | at_lower, end, -a * b)
 
     def outcome_scores(self, eta: Array, link: Link) -> tuple[Array, Array]:
-        """Return d log p / d eta and d log(1-p) / d eta."""
+        """Return d log p / d eta and d log(1-p) / d eta, the scores of an event and a non-event."""
         _, _, a, b = link.parts(eta)
         return a, b
 
@@ -188,7 +200,7 @@ class Family:
         from scipy.special import gammaln
 
         if self.has_sigma:
-            return np.zeros(len(y))
+            return np.zeros(np.shape(y))
         return np.asarray(gammaln(trials + 1) - gammaln(y + 1) - gammaln(trials - y + 1))
 
 

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from bayesglm import datatree, predicting, printing, storage, tables
-from bayesglm.errors import Finding, SpecificationError, Status, explain, suggest
-from bayesglm.inference import predictive
+from bayesglm import datatree, predicting, printing, requested, storage, tables
+from bayesglm.errors import Finding, SpecificationError, Status, explain
 from bayesglm.inference.covariance import check_words, covariance
 from bayesglm.inference.target import Target, build
 
@@ -25,13 +24,10 @@ if TYPE_CHECKING:
     from bayesglm.priors import Priors
     from bayesglm.spec import Spec
 
-__all__ = ["GROUPS", "Fit", "load"]
+__all__ = ["Fit", "load"]
 
-GROUPS = ("log_likelihood", "log_prior", "posterior_predictive", "prior", "prior_predictive")
 # log_likelihood larger than this is not computed unasked.
 LARGEST = 256 * 2**20
-# Draws of the prior and prior predictive groups.
-PRIOR_DRAWS = 1_000
 
 
 @dataclass(frozen=True)
@@ -247,11 +243,13 @@ class Fit:
     def data(self) -> xr.DataTree:
         """The fit as an ArviZ DataTree."""
         extra = dict(self.extra)
-        if self.result.draws and "log_likelihood" not in extra and self._affordable():
-            extra |= self._computed("log_likelihood", 0)
+        if self.result.draws and "log_likelihood" not in extra and self.affordable:
+            extra |= requested.group(self, "log_likelihood")
         return datatree.assemble(self.design, self.result, words=self._words(), extra=extra)
 
-    def _affordable(self) -> bool:
+    @property
+    def affordable(self) -> bool:
+        """Whether the pointwise log likelihood of all draws fits into 256 MB."""
         chains, draws = next(iter(self.result.draws.values())).shape[:2]
         return self.nobs * chains * draws * 8 <= LARGEST
 
@@ -289,53 +287,10 @@ class Fit:
         -------
         Fit
         """
-        for name in names:
-            if name not in GROUPS:
-                raise SpecificationError(
-                    explain(
-                        f"unknown group.{suggest(name, GROUPS)}",
-                        group=name,
-                        advice="use one of " + ", ".join(GROUPS),
-                    )
-                )
         extra = dict(self.extra)
         for name in names:
-            extra |= self._computed(name, seed)
+            extra |= requested.group(self, name, seed=seed)
         return replace(self, extra=extra)
-
-    def _computed(self, name: str, seed: int) -> dict[str, xr.Dataset]:
-        coords = datatree.coordinates(self.design)
-        if name in ("prior", "prior_predictive"):
-            drawn = predictive.prior_draws(self.target, PRIOR_DRAWS, seed=seed)
-            outcome = {"y": drawn.pop("y")[None]}
-            prior = {key: value[None] for key, value in drawn.items()}
-            return {
-                "prior": datatree.dataset(prior, coords),
-                "prior_predictive": datatree.dataset(outcome, coords),
-            }
-        flat = self._flat_draws(name)
-        shape = flat.shape[:2]
-        flat = flat.reshape(-1, flat.shape[-1])
-        if name == "log_prior":
-            values = predictive.log_prior_draws(self.target, flat).reshape(shape)
-            return {name: datatree.dataset({"log_prior": values}, coords)}
-        if name == "log_likelihood":
-            values = predictive.pointwise_draws(self.target, flat)
-            coords["obs"] = coords["obs"][self.design.weights > 0]
-        else:
-            values = predictive.predictive_draws(self.target, flat, seed=seed)
-        return {name: datatree.dataset({"y": values.reshape(*shape, -1)}, coords)}
-
-    def _flat_draws(self, name: str) -> np.ndarray:
-        if self.result.flat_draws is None:
-            raise SpecificationError(
-                explain(
-                    f"{name} needs posterior draws",
-                    method=self.method,
-                    advice='use model.fit("nuts")',
-                )
-            )
-        return self.result.flat_draws
 
     def with_cov(
         self, cov: str = "nonrobust", *, information: str = "expected", cluster: str | None = None
@@ -413,14 +368,6 @@ class Fit:
             Posterior means (values at the estimate for a point fit), or all s draws, in the rows
             of ``newdata``.
         """
-        if kind not in ("response", "link", "outcome"):
-            raise SpecificationError(
-                explain(
-                    "unknown kind of prediction", kind=kind, advice="use response, link, outcome"
-                )
-            )
-        if draws:
-            self._flat_draws("predict(draws=True)")
         return predicting.predict(self, newdata, kind=kind, draws=draws, seed=seed)
 
     def predict_interval(

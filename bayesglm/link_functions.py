@@ -133,13 +133,19 @@ def probit_psi_slope(eta: Array) -> Array:
     return jnp.ones_like(eta)
 
 
+def _largest(eta: Array) -> float:
+    return float(np.finfo(eta.dtype).max)
+
+
 def cloglog(eta: Array) -> Parts:
     """F(eta) = 1 - exp(-exp(eta)), the minimum extreme-value distribution."""
     t = jnp.exp(eta)
     # The slope of log q stays finite where log q itself overflows to -inf.
-    rate = jnp.minimum(t, float(jnp.finfo(eta.dtype).max))
+    rate = jnp.minimum(t, _largest(eta))
     log_p = jnp.where(eta < -40, eta - t / 2, log1mexp(-t))
     slope = jnp.where(rate < 1e-30, 1.0, rate / jnp.expm1(jnp.maximum(rate, 1e-30)))
+    # e^t - 1 overflows before f = exp(eta - t) ends, and there p is 1.
+    slope = jnp.where(rate > 50, jnp.exp(eta - rate), slope)
     # t - 1 + t / (e^t - 1) cancels for small t; its series has the Bernoulli numbers.
     x = jnp.minimum(t, 0.5)
     x2 = x * x
@@ -151,7 +157,7 @@ def cloglog(eta: Array) -> Parts:
 
 def cloglog_psi_slope(eta: Array) -> Array:
     """Return psi' = exp(eta), kept finite; psi = exp(eta) - 1."""
-    return jnp.exp(jnp.minimum(eta, math.log(float(jnp.finfo(eta.dtype).max)) - 1))
+    return jnp.exp(jnp.minimum(eta, math.log(_largest(eta)) - 1))
 
 
 def loglog(eta: Array) -> Parts:

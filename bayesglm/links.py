@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -18,10 +18,11 @@ import numpy as np
 from jax import Array
 
 from bayesglm import link_functions as functions
+from bayesglm import link_quantiles as quantiles
 from bayesglm.errors import Finding, SpecificationError, explain, suggest
 from bayesglm.precision import in_double
 
-__all__ = ["LINKS", "Link", "get_link", "student_t"]
+__all__ = ["LINKS", "Link", "as_float", "get_link", "student_t"]
 
 type Function = Callable[[Any], Array]
 type Core = Callable[[Array], functions.Parts]
@@ -80,38 +81,40 @@ class Link:
         """Fill in what follows from what was given."""
         if not re.fullmatch(r"[A-Za-z_]\w*", str(self.name)):
             raise SpecificationError(explain("a link's name must be a plain word", name=self.name))
-        given = (self.log_p, self.log_q, self.inverse)
+        log_p: Function | None = self.log_p
+        log_q: Function | None = self.log_q
+        inverse: Function | None = self.inverse
         put = partial(object.__setattr__, self)
         # What was given, not what is made of it: two links of the same functions are equal, so
         # that compiled programs, of which a link is a static argument, are found again.
-        put("_key", (self.name, self.parameters, self.domain, self.builtin, *given))
+        put("_key", (self.name, self.parameters, self.domain, self.builtin, log_p, log_q, inverse))
         if self.core is not None and self.psi_slope is not None:
             put("log_p", partial(_part, self.core, self.psi_slope, 0))
             put("log_q", partial(_part, self.core, self.psi_slope, 1))
             put("inverse", partial(_exp_of, self.log_p))
             return
-        if any(function is not None and not callable(function) for function in given):
+        if not all(function is None or callable(function) for function in (log_p, log_q, inverse)):
             raise SpecificationError(
                 explain("log_p, log_q and inverse must be functions of eta", link=self.name)
             )
-        if self.inverse is None and (self.log_p is None or self.log_q is None):
-            raise SpecificationError(
-                explain(
-                    "a link needs both logarithms, or its inverse",
-                    link=self.name,
-                    advice="give log_p= and log_q=, or inverse=",
+        if log_p is None or log_q is None:
+            if inverse is None:
+                raise SpecificationError(
+                    explain(
+                        "a link needs both logarithms, or its inverse",
+                        link=self.name,
+                        advice="give log_p= and log_q=, or inverse=",
+                    )
                 )
-            )
-        put("inverse_only", self.log_p is None or self.log_q is None)
-        logs = (
-            self.log_p or partial(_log_of, self.inverse, False),
-            self.log_q or partial(_log_of, self.inverse, True),
-        )
+            put("inverse_only", True)
+            log_p = log_p or partial(_log_of, inverse, False)
+            log_q = log_q or partial(_log_of, inverse, True)
         if self.partial:
-            logs = partial(_inside, logs[0], self.domain), partial(_inside, logs[1], self.domain)
-        put("log_p", logs[0])
-        put("log_q", logs[1])
-        put("inverse", self.inverse or partial(_exp_of, self.log_p))
+            log_p = partial(_inside, log_p, self.domain)
+            log_q = partial(_inside, log_q, self.domain)
+        put("log_p", log_p)
+        put("log_q", log_q)
+        put("inverse", inverse or partial(_exp_of, log_p))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Link) and self._key == other._key
@@ -188,7 +191,12 @@ class Link:
         with np.errstate(divide="ignore"):
             if self.quantile is not None:
                 return np.asarray(self.quantile(p), dtype=float)[()]
-            return _root(self, p)[()]
+
+            def log_odds(eta: np.ndarray) -> np.ndarray:
+                log_p, log_q = self.pair(eta)
+                return np.asarray(log_p - log_q)
+
+            return quantiles.root(log_odds, p, self.domain, self.name)[()]
 
     @property
     def half(self) -> float:
@@ -212,8 +220,10 @@ class Link:
         if self.builtin:
             return ()
         found = []
-        grid = np.unique(self.eta(np.linspace(0.001, 0.999, 33)))
-        log_p, log_q, a, _ = (np.asarray(part) for part in self.parts(grid))
+        lower, upper = self.domain
+        grid = np.linspace(max(lower, min(upper, 5.0) - 10), min(upper, max(lower, -5.0) + 10), 43)
+        # Without the ends, where slopes may be infinite.
+        log_p, log_q, a, _ = (np.asarray(part) for part in self.parts(grid[1:-1]))
         gap = float(np.max(np.abs(np.exp(log_p) + np.exp(log_q) - 1)))
         # "not" catches NaN as well.
         if not gap < 1e-6 or not (a >= 0).all():
@@ -228,8 +238,11 @@ class Link:
                     advice="Correct log_p and log_q.",
                 )
             )
-        if self.inverse_only:
-            lower, upper = _ends(self)
+        elif self.inverse_only:
+            # Taken outside the domain, F may be anything; `ends` stays inside.
+            lower, upper = quantiles.ends(
+                lambda eta: np.asarray(self.inverse(jnp.asarray(eta))), self.half, self.domain
+            )
             found.append(
                 Finding(
                     "inverse-only",
@@ -249,10 +262,16 @@ def as_float(eta: Any) -> Array:
     return eta if jnp.issubdtype(eta.dtype, jnp.floating) else eta.astype(float)
 
 
+# Compiled even where the caller is not: the operations one by one would take seconds at first.
+@partial(jax.jit, static_argnums=0)
+def _compute(core: Core, eta: Array) -> functions.Parts:
+    return core(eta)
+
+
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def differentiable(core: Core, psi_slope: Function, eta: Array) -> functions.Parts:
     """Return the parts of a built-in link, with derivatives of every order."""
-    return core(eta)
+    return _compute(core, eta)
 
 
 @differentiable.defjvp
@@ -293,7 +312,8 @@ def _inside(function: Function, domain: tuple[float, float], eta: Any) -> Array:
     eta = as_float(eta)
     lower, upper = domain
     inside = (eta >= lower) & (eta <= upper)
-    centre = min(max((max(lower, -1e3) + min(upper, 1e3)) / 2, lower), upper)
+    # Any allowed eta will do in the branch not taken.
+    centre = (max(lower, min(upper, 1.0) - 1) + min(upper, max(lower, -1.0) + 1)) / 2
     return jnp.where(inside, function(jnp.where(inside, eta, centre)), -jnp.inf)
 
 
@@ -301,91 +321,71 @@ def _number(value: float) -> str:
     return f"{int(value)}" if value == int(value) and abs(value) < 1e15 else repr(float(value))
 
 
-def _probit_quantile(p: Any) -> Any:
-    from scipy.special import ndtri
-
-    return ndtri(p)
-
-
-def _logit_quantile(p: Any) -> Any:
-    return np.log(p) - np.log1p(-p)
-
-
-def _cloglog_quantile(p: Any) -> Any:
-    return np.log(-np.log1p(-p))
-
-
-def _loglog_quantile(p: Any) -> Any:
-    return -np.log(-np.log(p))
-
-
-def _cauchit_quantile(p: Any) -> Any:
-    return np.tan(np.pi * (p - 0.5))
-
-
-def _identity_quantile(p: Any) -> Any:
-    return p
-
-
-def _student_t_quantile(df: float, p: Any) -> Any:
-    from scipy.special import stdtrit
-
-    return stdtrit(df, p)
-
-
 def student_t(df: float) -> Link:
     """Return the robit link: F is Student's t distribution with ``df`` degrees of freedom.
 
+    Parameters
+    ----------
+    df : float
+        Degrees of freedom, at least 0.01; 1 is cauchit, infinity would be probit.
+
+    Raises
+    ------
+    SpecificationError
+        If ``df`` is not such a number.
+
     References
     ----------
-    Liu (2004), "Robit regression"; df = 7 is close to logit up to scale, large df is probit.
+    Liu (2004), "Robit regression"; df = 7 is close to logit up to scale.
 
     Examples
     --------
     >>> student_t(4).label, student_t(4) == student_t(4.0)
-    ('student_t(4)', True)
+    ('student_t(df=4)', True)
     """
-    if not (isinstance(df, (int, float, np.number)) and np.isfinite(df) and df > 0):
-        raise SpecificationError(explain("df must be a positive number", df=df))
-    df = float(df)
+    number = isinstance(df, (int, float, np.number)) and not isinstance(df, bool)
+    if not number or not 0.01 <= df <= 1e12:
+        raise SpecificationError(
+            explain("df must be a number from 0.01 to 1e12", df=df, advice="probit is df = inf")
+        )
+    return _student_t(float(df))
+
+
+@lru_cache(maxsize=256)
+def _student_t(df: float) -> Link:
     return Link(
         "student_t",
         parameters=(("df", df),),
         core=partial(functions.student_t, df=df),
-        psi=partial(functions.student_t_psi_slope, df=df),
-        quantile=partial(_student_t_quantile, df),
+        psi_slope=partial(functions.student_t_psi_slope, df=df),
+        quantile=partial(quantiles.student_t, df),
     )
 
 
+def _own(
+    name: str,
+    core: Core,
+    psi_slope: Function,
+    quantile: Callable[[Any], Any],
+    domain: tuple[float, float] = (-np.inf, np.inf),
+) -> Link:
+    return Link(name, domain=domain, quantile=quantile, core=core, psi_slope=psi_slope)
+
+
 LINKS: dict[str, Link] = {
-    "logit": Link("logit", core=functions.logit, psi=functions.logit_psi_slope, quantile=_logit_quantile),
-    "probit": Link(
-        "probit", core=functions.probit, psi=functions.probit_psi_slope, quantile=_probit_quantile
-    ),
-    "cloglog": Link(
-        "cloglog", core=functions.cloglog, psi=functions.cloglog_psi_slope, quantile=_cloglog_quantile
-    ),
-    "loglog": Link(
-        "loglog", core=functions.loglog, psi=functions.loglog_psi_slope, quantile=_loglog_quantile
-    ),
-    "cauchit": Link(
-        "cauchit", core=functions.cauchit, psi=functions.cauchit_psi_slope, quantile=_cauchit_quantile
-    ),
-    "log": Link(
-        "log",
-        core=functions.log,
-        psi=functions.zero_psi_slope,
-        quantile=np.log,
-        domain=(-np.inf, 0.0),
-    ),
-    "identity": Link(
-        "identity",
-        core=functions.identity,
-        psi=functions.zero_psi_slope,
-        quantile=_identity_quantile,
-        domain=(0.0, 1.0),
-    ),
-    "student_t": student_t(4.0),
+    link.name: link
+    for link in (
+        _own("logit", functions.logit, functions.logit_psi_slope, quantiles.logit),
+        _own("probit", functions.probit, functions.probit_psi_slope, quantiles.probit),
+        _own("cloglog", functions.cloglog, functions.cloglog_psi_slope, quantiles.cloglog),
+        _own("loglog", functions.loglog, functions.loglog_psi_slope, quantiles.loglog),
+        _own("cauchit", functions.cauchit, functions.cauchit_psi_slope, quantiles.cauchit),
+        _own("log", functions.log, functions.zero_psi_slope, np.log, (-np.inf, 0.0)),
+        _own(
+            "identity", functions.identity, functions.zero_psi_slope, quantiles.identity, (0.0, 1.0)
+        ),
+        student_t(4.0),
+    )
 }
 
 

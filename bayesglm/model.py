@@ -6,19 +6,23 @@ import time
 import warnings
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 import numpy as np
 
 from bayesglm import datatree
 from bayesglm import design as designs
 from bayesglm.convergence import diagnose_draws
-from bayesglm.errors import BayesGLMWarning, SpecificationError, explain
+from bayesglm.errors import BayesGLMWarning, Finding, SpecificationError, explain
 from bayesglm.fit import Fit
+from bayesglm.frames import read_table
 from bayesglm.inference import predictive
-from bayesglm.inference.run import check_options, run
-from bayesglm.inference.target import build
-from bayesglm.priors import Baseline, Priors, resolve
+from bayesglm.inference.options import MapOptions, MleOptions, NutsOptions, check_options
+from bayesglm.inference.run import run
+from bayesglm.inference.target import Target, build
+from bayesglm.presets import resolve
+from bayesglm.priors import Baseline, Priors
 from bayesglm.progress import bar
 from bayesglm.spec import Spec
 
@@ -33,6 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Model"]
 
+type Seed = int | np.random.Generator | None
+
 
 class Model:
     """A regression for a yes/no outcome: formula, data, link, priors.
@@ -43,8 +49,9 @@ class Model:
         As in R: ``"y ~ x1 + x2 * C(g) + poly(age, 2)"``. The left side is a column, a Boolean
         expression (``"y == 'yes'"``) or ``cbind(events, non_events)``; ``offset(z)`` may stand on
         the right; ``0 +`` leaves the intercept out.
-    data : DataFrame or dict
-        Of any library that narwhals knows (pandas, polars, pyarrow, ...), or a dict of columns.
+    data : DataFrame, dict or path
+        Of any library that narwhals knows (pandas, polars, pyarrow, ...), a dict of columns, or
+        the path of a CSV or Parquet file, which is read into memory.
     family : {"bernoulli", "gaussian"}
         ``"gaussian"`` is the linear probability model.
     link : str or Link
@@ -107,6 +114,8 @@ class Model:
         precision: Literal["float64", "float32"] = "float64",
         context: Mapping[str, Any] | None = None,
     ) -> None:
+        if isinstance(data, (str, Path)):
+            data = read_table(data)
         columns, arrays = _columns(trials=trials, weights=weights, offset=offset)
         self.spec = Spec.make(
             formula,
@@ -195,11 +204,46 @@ class Model:
         )
         return found.with_rows(design.matrix, design.offset)
 
+    @overload
     def fit(
         self,
-        method: Literal["mle", "map", "nuts"] = "mle",
+        method: Literal["mle"] = "mle",
         *,
-        seed: int | np.random.Generator | None = 0,
+        seed: Seed = 0,
+        progress: bool | None = None,
+        **options: Unpack[MleOptions],
+    ) -> Fit: ...
+
+    @overload
+    def fit(
+        self,
+        method: Literal["map"],
+        *,
+        seed: Seed = 0,
+        progress: bool | None = None,
+        **options: Unpack[MapOptions],
+    ) -> Fit: ...
+
+    @overload
+    def fit(
+        self,
+        method: Literal["nuts"],
+        *,
+        seed: Seed = 0,
+        progress: bool | None = None,
+        **options: Unpack[NutsOptions],
+    ) -> Fit: ...
+
+    @overload
+    def fit(
+        self, method: str, *, seed: Seed = 0, progress: bool | None = None, **options: Any
+    ) -> Fit: ...
+
+    def fit(
+        self,
+        method: str = "mle",
+        *,
+        seed: Seed = 0,
         progress: bool | None = None,
         **options: Any,
     ) -> Fit:
@@ -241,25 +285,14 @@ class Model:
         check_options(method, options)
         begin = time.perf_counter()
         chosen = {name: value for name, value in options.items() if value is not None}
-        errors = self._errors(method, chosen)
+        errors = self._errors(chosen) if method == "mle" else {}
+        chosen |= errors
         if errors.get("cluster") is not None:
             chosen["cluster"] = self.design.cluster(errors["cluster"])
-        target = build(
-            self.design,
-            self.priors,
-            family=self.spec.family,
-            link=self.spec.link,
-            precision=self.spec.precision,
-            flat=method == "mle",
-        )
-        chains, total = (
-            chosen.get("chains", 4),
-            chosen.get("draws", 1_000) + chosen.get("warmup", 300),
-        )
-        quiet = progress if method == "nuts" else False
-        with bar(f"{method}: {chains} chains", chains * total, progress=quiet) as report:
+        steps = chosen.get("chains", 4) * (chosen.get("draws", 1_000) + chosen.get("warmup", 300))
+        with bar(method, steps, progress=progress if method == "nuts" else False) as report:
             result = run(
-                target,
+                self._target(flat=method == "mle"),
                 method,
                 chosen,
                 seed=_seed(seed),
@@ -274,16 +307,37 @@ class Model:
             seconds=time.perf_counter() - begin,
             errors=errors,
         )
-        more = diagnose_draws(fit)
-        if more:
-            fit = replace(fit, result=replace(result, findings=(*result.findings, *more)))
+        found = (*result.findings, *diagnose_draws(fit), *self._pseudo_likelihood(method))
+        fit = replace(fit, result=replace(result, findings=found))
         _warn(fit)
         return fit
 
-    def _errors(self, method: str, options: dict[str, Any]) -> dict[str, Any]:
+    def _target(self, *, flat: bool = False) -> Target:
+        return build(
+            self.design,
+            self.priors,
+            family=self.spec.family,
+            link=self.spec.link,
+            precision=self.spec.precision,
+            flat=flat,
+        )
+
+    def _pseudo_likelihood(self, method: str) -> tuple[Finding, ...]:
+        if method == "mle" or self.spec.weights_kind != "sampling":
+            return ()
+        return (
+            Finding(
+                "pseudo-likelihood",
+                "warning",
+                "With sampling weights the posterior is that of a pseudo-likelihood: its spread "
+                "takes the sum of the weights for the number of rows.",
+                value=self.design.effective,
+                advice='Use fit("mle"), whose errors are robust, or scale the weights.',
+            ),
+        )
+
+    def _errors(self, options: dict[str, Any]) -> dict[str, Any]:
         """Return the covariance as it will be computed, in words."""
-        if method != "mle":
-            return {}
         robust = self.spec.family.has_sigma or self.spec.weights_kind == "sampling"
         return {
             "cov": options.get("cov", "HC1" if robust else "nonrobust"),
@@ -309,14 +363,7 @@ class Model:
         """
         import xarray as xr
 
-        target = build(
-            self.design,
-            self.priors,
-            family=self.spec.family,
-            link=self.spec.link,
-            precision=self.spec.precision,
-        )
-        drawn = predictive.prior_draws(target, draws, seed=seed)
+        drawn = predictive.prior_draws(self._target(), draws, seed=seed)
         coords = datatree.coordinates(self.design)
         outcome = {"y": drawn.pop("y")[None]}
         groups = {

@@ -34,7 +34,7 @@ def predict(fit: Fit, newdata: Any, *, kind: str, draws: bool, seed: int) -> np.
         )
     matrix, offset, trials = _rows(fit, newdata)
     theta = _theta(fit)
-    sigma = np.ravel(fit.result.draws.get("sigma", fit.result.sigma))
+    sigma = fit.result.draws.get("sigma", np.asarray(fit.result.sigma)).ravel()
     out = np.empty((len(theta), len(offset))) if draws else np.zeros(len(offset))
     generator = np.random.default_rng(seed)
     length = max(1, MEMORY // (8 * max(len(offset), 1)))

@@ -16,19 +16,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpyro.distributions as dist
 
 from bayesglm.design import Design
-from bayesglm.encoding import Column, Encoding, split
+from bayesglm.encoding import split
 from bayesglm.errors import BayesGLMError, Finding, Status, StorageError, explain
 from bayesglm.inference.result import Result
 from bayesglm.links import Link, get_link
 from bayesglm.outcome import Outcome
 from bayesglm.priors import ColumnFacts, Priors
+from bayesglm.serialize import (
+    encoding_from_json,
+    encoding_to_json,
+    frame_from_dataset,
+    frame_to_dataset,
+    prior_from_json,
+    prior_to_json,
+)
 from bayesglm.spec import Spec
 
 if TYPE_CHECKING:
-    import pandas as pd
     import xarray as xr
 
 __all__ = ["FIELDS", "read", "write"]
@@ -39,8 +45,6 @@ OWN = ("bayesglm_arrays", "bayesglm_frame")
 STANDARD = ("posterior", "sample_stats", "point_estimate", "observed_data", "constant_data")
 # The arrays of a result, and those that may be absent.
 ARRAYS = ("theta", "flat", "cov", "history", "flat_draws")
-# The distributions that a file may name.
-DISTRIBUTIONS = ["Beta", "Cauchy", "Exponential", "Gamma", "Gumbel", "HalfCauchy", "HalfNormal", "InverseGamma", "Laplace", "LogNormal", "Logistic", "Normal", "SoftLaplace", "StudentT", "Uniform"]
 
 
 def write(path: Any, fields: Mapping[str, Any], tree: xr.DataTree, *, data: bool) -> None:
@@ -68,7 +72,7 @@ def write(path: Any, fields: Mapping[str, Any], tree: xr.DataTree, *, data: bool
     groups = {f"/{name}": group.to_dataset() for name, group in tree.children.items()}
     groups["/bayesglm_arrays"] = _arrays(fields["result"], fields["priors"], design, data=data)
     if data and design.frame is not None:
-        groups["/bayesglm_frame"] = _frame_to_dataset(design.frame)
+        groups["/bayesglm_frame"] = frame_to_dataset(design.frame)
     whole = xr.DataTree.from_dict(groups)
     whole.attrs.update(tree.attrs)
     whole.attrs["bayesglm_format"] = FORMAT
@@ -131,7 +135,7 @@ def _describe(fields: Mapping[str, Any], *, data: bool) -> dict[str, Any]:
             "aggregated": design.aggregated,
             "columns": [asdict(column) for column in design.columns],
             "outcome": asdict(design.outcome),
-            "encoding": None if design.encoding is None else _encoding_to_json(design.encoding),
+            "encoding": None if design.encoding is None else encoding_to_json(design.encoding),
             "offset_column": design.offset_column,
             "context": sorted(design.context or {}),
             "findings": [asdict(finding) for finding in design.findings],
@@ -139,9 +143,9 @@ def _describe(fields: Mapping[str, Any], *, data: bool) -> dict[str, Any]:
         },
         "priors": {
             "name": priors.name,
-            "intercept": _prior_to_json(priors.intercept),
-            "beta": [_prior_to_json(prior) for prior in priors.beta],
-            "sigma": _prior_to_json(priors.sigma),
+            "intercept": prior_to_json(priors.intercept),
+            "beta": [prior_to_json(prior) for prior in priors.beta],
+            "sigma": prior_to_json(priors.sigma),
             "offset_center": priors.offset_center,
         },
         "result": {
@@ -156,110 +160,6 @@ def _describe(fields: Mapping[str, Any], *, data: bool) -> dict[str, Any]:
         "seconds": fields["seconds"],
         "errors": fields["errors"],
     }  # fmt: skip
-
-
-def _encoding_to_json(encoding: Encoding) -> dict[str, Any]:
-    return {
-        "names": encoding.names,
-        "columns": {name: asdict(column) for name, column in encoding.columns.items()},
-        "transforms": _tag(encoding.transforms),
-        "categories": encoding.categories,
-        "sparse": encoding.sparse,
-    }
-
-
-def _tag(value: Any) -> Any:
-    """Keep keys that are numbers, which JSON would turn into text."""
-    if isinstance(value, Mapping):
-        return {"pairs": [[key, _tag(entry)] for key, entry in value.items()]}
-    return [_tag(entry) for entry in value] if isinstance(value, (list, tuple)) else value
-
-
-def _untag(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _untag(entry) for key, entry in value["pairs"]}
-    return [_untag(entry) for entry in value] if isinstance(value, list) else value
-
-
-def _prior_to_json(prior: dist.Distribution | None) -> Any:
-    if prior is None:
-        return None
-    if isinstance(prior, dist.FoldedDistribution) and type(prior.base_dist).__name__ == "StudentT":
-        return {"half": _prior_to_json(prior.base_dist)}
-    name = type(prior).__name__
-    if name not in DISTRIBUTIONS:
-        return {"own": name}
-    return {
-        "class": name,
-        "parameters": {key: float(getattr(prior, key)) for key in type(prior).arg_constraints},
-    }
-
-
-def _prior_from_json(value: Any, term: str, custom: Mapping[str, Any]) -> Any:
-    if value is None:
-        return None
-    if "half" in value:
-        return dist.FoldedDistribution(_prior_from_json(value["half"], term, custom))
-    if "own" in value:
-        if term not in custom:
-            raise StorageError(
-                explain(
-                    f"the fit has a prior of its own for {term!r}, {value['own']}",
-                    advice=f"hand it over: load(path, custom={{{term!r}: distribution}})",
-                )
-            )
-        return custom[term]
-    if value["class"] not in DISTRIBUTIONS:
-        raise StorageError(explain("the file names an unknown distribution", name=value["class"]))
-    numbers = {str(key): float(number) for key, number in value["parameters"].items()}
-    return getattr(dist, value["class"])(**numbers)
-
-
-def _frame_to_dataset(frame: pd.DataFrame) -> xr.Dataset:
-    """Return columns as arrays: numbers as they are, everything else as codes and levels."""
-    import pandas as pd
-    import xarray as xr
-
-    variables, kinds = {}, []
-    columns = [*((str(name), frame[name]) for name in frame.columns), ("", frame.index.to_series())]
-    for number, (name, values) in enumerate(columns):
-        kind: dict[str, Any] = {"name": name}
-        if pd.api.types.is_numeric_dtype(values.dtype):
-            array = values.to_numpy()
-        else:
-            codes, levels = pd.factorize(values)
-            array = codes
-            kind["levels"] = [
-                level if isinstance(level, (str, int, float, bool)) else str(level)
-                for level in levels
-            ]
-            if isinstance(values.dtype, pd.CategoricalDtype):
-                kind["order"] = [str(level) for level in values.cat.categories]
-        variables[f"c{number}"] = (["row"], np.asarray(array))
-        kinds.append(kind)
-    return xr.Dataset(variables, attrs={"columns": json.dumps(kinds)})
-
-
-def _frame_from_dataset(stored: xr.Dataset) -> pd.DataFrame:
-    import pandas as pd
-
-    columns, index = {}, None
-    for number, kind in enumerate(json.loads(stored.attrs["columns"])):
-        values: Any = stored[f"c{number}"].to_numpy()
-        if "levels" in kind:
-            levels = np.empty(len(kind["levels"]), dtype=object)
-            levels[:] = kind["levels"]
-            texts = [str(level) for level in kind["levels"]]
-            order = [levels[texts.index(t)] for t in kind.get("order", ()) if t in texts]
-            values = pd.Series(levels[values])
-            if "order" in kind:
-                values = pd.Categorical(values, categories=order)
-        if kind["name"]:
-            columns[kind["name"]] = values
-        else:
-            index = pd.Index(values)
-    frame = pd.DataFrame(columns, index=range(len(index)) if index is not None else None)
-    return frame.set_index(index) if index is not None else frame
 
 
 def read(path: Any, custom: Mapping[str, Any]) -> dict[str, Any]:
@@ -305,12 +205,12 @@ def _fields(tree: xr.DataTree, told: dict[str, Any], custom: Mapping[str, Any]) 
         name=words["name"],
         terms=design.terms,
         has_intercept=design.intercept,
-        intercept=_prior_from_json(words["intercept"], "Intercept", custom),
+        intercept=prior_from_json(words["intercept"], "Intercept", custom),
         beta=tuple(
-            _prior_from_json(value, term, custom)
+            prior_from_json(value, term, custom)
             for term, value in zip(design.terms, words["beta"], strict=True)
         ),
-        sigma=_prior_from_json(words["sigma"], "sigma", custom),
+        sigma=prior_from_json(words["sigma"], "sigma", custom),
         center=arrays["center"].to_numpy(),
         offset_center=words["offset_center"],
         link=spec.link,
@@ -369,7 +269,7 @@ def _design(
         context[name] = custom[name]
     frame = None
     if "bayesglm_frame" in tree.children:
-        frame = _frame_from_dataset(tree["bayesglm_frame"].to_dataset())
+        frame = frame_from_dataset(tree["bayesglm_frame"].to_dataset())
     formula, encoding, matrix = None, None, None
     if words["encoding"] is not None and spec.formula is not None:
         told = words["encoding"]
@@ -379,17 +279,7 @@ def _design(
             known = list(told["columns"])
         # The formula of the file passes the allow-list here, before anything is made of it.
         formula = split(spec.formula, known, context=context, taken=taken)
-        encoding = Encoding(
-            right=formula.right,
-            names=tuple(told["names"]),
-            columns={
-                name: Column(**{**column, "levels": tuple(column["levels"])})
-                for name, column in told["columns"].items()
-            },
-            transforms=_untag(told["transforms"]),
-            categories=told["categories"],
-            sparse=told["sparse"],
-        )
+        encoding = encoding_from_json(told, formula.right)
         if frame is not None:
             matrix = encoding.apply(frame, context)
     elif "matrix" in arrays:
@@ -420,17 +310,11 @@ def _design(
 
 
 def _result(tree: xr.DataTree, words: dict[str, Any], arrays: xr.Dataset) -> Result:
-    found = {name: arrays[name].to_numpy() for name in ARRAYS if name in arrays}
-    findings = tuple(Finding(**finding) for finding in words.pop("findings"))
-    draws, stats = {}, {}
-    if "posterior" in tree.children:
-        draws = {str(n): v.to_numpy() for n, v in tree["posterior"].data_vars.items()}
-        stats = {str(n): v.to_numpy() for n, v in tree["sample_stats"].data_vars.items()}
-    return Result(
-        status=Status(words.pop("status")),
-        draws=draws,
-        sample_stats=stats,
-        findings=findings,
-        **found,
-        **words,
-    )
+    found: dict[str, Any] = {name: arrays[name].to_numpy() for name in ARRAYS if name in arrays}
+    found |= words
+    found["status"] = Status(words["status"])
+    found["findings"] = tuple(Finding(**finding) for finding in words["findings"])
+    for group, name in (("posterior", "draws"), ("sample_stats", "sample_stats")):
+        if group in tree.children:
+            found[name] = {str(n): v.to_numpy() for n, v in tree[group].data_vars.items()}
+    return Result(**found)

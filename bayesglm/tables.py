@@ -6,7 +6,8 @@ name (odds ratio, risk ratio, hazard ratio).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -167,13 +168,13 @@ def to_text(table: pd.DataFrame) -> str:
     return str(table.to_string(formatters=formatters(table), index_names=False))
 
 
-def formatters(table: pd.DataFrame) -> dict[str, object]:
+def formatters(table: pd.DataFrame) -> dict[str, Callable[[Any], str]]:
     """Return a formatter for each column of a table of coefficients."""
 
-    def number(value: float) -> str:
+    def number(value: Any) -> str:
         return f"{value:.4g}" if np.isfinite(value) else "-"
 
-    special = {
+    special: dict[str, Callable[[Any], str]] = {
         "r_hat": lambda v: f"{v:.3f}",
         "ess_bulk": lambda v: f"{v:.0f}",
         "ess_tail": lambda v: f"{v:.0f}",

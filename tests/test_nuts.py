@@ -169,9 +169,10 @@ def test_sampler_statistics(challenger):
     assert 0.6 < float(stats["acceptance_rate"].mean()) < 0.99
     # lp is the density the sampler saw, up to the constant of the change of coordinates.
     with_prior = fit.with_groups("log_prior")
-    density = with_prior.data["log_likelihood"]["y"].sum("obs") + with_prior.data["log_prior"][
-        "log_prior"
-    ]
+    density = (
+        with_prior.data["log_likelihood"]["y"].sum("obs")
+        + with_prior.data["log_prior"]["log_prior"]
+    )
     moved = (density - stats["lp"]).to_numpy()
     # The padding columns are part of lp: independent standard normals, so within a few units.
     assert np.ptp(moved) < 40
@@ -240,10 +241,8 @@ def test_interrupts_stop_all_threads(challenger, monkeypatch):
         raise KeyboardInterrupt
 
     before = threading.active_count()
+    run = nuts.sample
+    monkeypatch.setattr(nuts, "sample", lambda *a, **k: run(*a, **{**k, "report": pressed}))
     with pytest.raises(KeyboardInterrupt):
-        run = nuts.sample
-        monkeypatch.setattr(
-            nuts, "sample", lambda *a, **k: run(*a, **{**k, "report": pressed})
-        )
         model.fit("nuts", draws=100_000, chains=2, seed=5)
     assert threading.active_count() == before

@@ -41,6 +41,8 @@ __all__ = ["Draws", "Settings", "sample"]
 BLOCK = 100
 # Starts are this many times as dispersed as the Laplace approximation.
 DISPERSION = 1.5
+# Warm-up where the Hessian at the mode says little.
+LONG_WARMUP = 1_000
 
 
 @dataclass(frozen=True)

@@ -104,8 +104,7 @@ def prior_draws(target: Target, draws: int, *, seed: int) -> dict[str, np.ndarra
     SpecificationError
         If a prior is flat: nothing can be drawn from it.
     """
-    priors = [prior for part in target.data.parts for prior in (part.intercept, *part.blocks)]
-    if target.flat_priors or any(_flat_somewhere(prior) for prior in priors):
+    if target.some_flat:
         raise SpecificationError(
             explain("a flat prior cannot be sampled", advice='use a proper prior, as prior="weak"')
         )
@@ -120,8 +119,3 @@ def prior_draws(target: Target, draws: int, *, seed: int) -> dict[str, np.ndarra
     found["beta"] = found["beta"][:, : target.p]
     found["y"] = found["y"][:, : target.n]
     return {name: found[name] for name in ("Intercept", "beta", "sigma", "y") if name in found}
-
-
-def _flat_somewhere(prior: object) -> bool:
-    padding = getattr(prior, "padding", None)
-    return padding is not None and bool((np.asarray(padding) == 0).any())

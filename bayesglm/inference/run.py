@@ -15,22 +15,14 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax import Array
 
-from bayesglm.errors import (
-    Finding,
-    InferenceError,
-    SpecificationError,
-    Status,
-    explain,
-    suggest,
-)
+from bayesglm.errors import Finding, InferenceError, Status, explain
 from bayesglm.generative import Data, Structure, log_density, pointwise, reported
 from bayesglm.inference import nuts
-from bayesglm.inference.covariance import check_words, covariance, hessian_at, invert
+from bayesglm.inference.covariance import covariance, hessian_at, invert
 from bayesglm.inference.newton import LIMIT, Optimum, least_squares, newton
-from bayesglm.inference.optimize import DEFAULTS, optimize
+from bayesglm.inference.optimize import optimize
 from bayesglm.inference.result import Result
 from bayesglm.inference.starting import refuse_impossible, start
 from bayesglm.precision import scope
@@ -38,78 +30,12 @@ from bayesglm.precision import scope
 if TYPE_CHECKING:
     from bayesglm.inference.target import Target
 
-__all__ = ["METHODS", "OPTIONS", "check_options", "evaluate", "named_draws", "run"]
+__all__ = ["evaluate", "named_draws", "run"]
 
-_OPTIMISER = ("optimizer", "steps", "learning_rate", "memory", "tolerance", "init")
-OPTIONS: dict[str, tuple[str, ...]] = {
-    "mle": (*_OPTIMISER, "cov", "information", "cluster"),
-    "map": _OPTIMISER,
-    "nuts": ("draws", "warmup", "chains", "target_accept", "max_tree_depth"),
-}
-METHODS = tuple(OPTIONS)
 # Newton's last step moves eta by less than this at an optimum; under separation it goes on.
 STILL = 1e-3
-
-
-def check_options(method: str, options: Mapping[str, Any]) -> None:
-    """Refuse an unknown method or option, and values that make no sense.
-
-    Raises
-    ------
-    SpecificationError
-        Naming the known ones.
-    """
-    if method not in OPTIONS:
-        raise SpecificationError(
-            explain(
-                f"unknown method.{suggest(method, METHODS)}",
-                method=method,
-                advice="use one of " + ", ".join(METHODS),
-            )
-        )
-    for name in options:
-        if name not in OPTIONS[method]:
-            raise SpecificationError(
-                explain(
-                    f'method "{method}" has no option "{name}".{suggest(name, OPTIONS[method])}',
-                    advice="its options are " + ", ".join(sorted(OPTIONS[method])),
-                )
-            )
-    # None is an option left out.
-    options = {name: value for name, value in options.items() if value is not None}
-    optimizer = options.get("optimizer", "newton")
-    known = ("newton", *DEFAULTS)
-    if isinstance(optimizer, str):
-        if optimizer not in known:
-            raise SpecificationError(
-                explain(
-                    f"unknown optimizer.{suggest(optimizer, known)}",
-                    optimizer=optimizer,
-                    advice=f"use one of {', '.join(known)}, or an optax.GradientTransformation",
-                )
-            )
-    elif not isinstance(optimizer, optax.GradientTransformation):
-        raise SpecificationError(
-            explain(
-                "optimizer must be a name or an optax.GradientTransformation",
-                optimizer=type(optimizer).__name__,
-            )
-        )
-    whole = ("steps", "memory", "draws", "chains", "max_tree_depth")
-    for name in whole:
-        value = options.get(name)
-        if value is not None and not (isinstance(value, (int, np.integer)) and value >= 1):
-            raise SpecificationError(explain(f"{name} must be a positive integer", **{name: value}))
-    warmup = options.get("warmup", 0)
-    if not (isinstance(warmup, (int, np.integer)) and warmup >= 0):
-        raise SpecificationError(explain("warmup must be an integer, 0 or more", warmup=warmup))
-    for name, upper in (("learning_rate", np.inf), ("tolerance", np.inf), ("target_accept", 1.0)):
-        value = options.get(name)
-        if value is not None and not 0 < value < upper:
-            raise SpecificationError(
-                explain(f"{name} must be a number between 0 and {upper}", **{name: value})
-            )
-    check_words(options.get("cov", "nonrobust"), options.get("information", "expected"))
+# Up to this many coefficients Newton checks that another optimiser's optimum exists.
+CHECKED = 1_000
 
 
 @partial(jax.jit, static_argnames=("structure",))
@@ -235,7 +161,12 @@ def _optimum(target: Target, options: Mapping[str, Any], *, jacobian: bool) -> O
     if optimizer != "newton":
         names = ("steps", "learning_rate", "memory", "tolerance")
         chosen = {name: options[name] for name in names if options.get(name) is not None}
-        return optimize(target, begin, optimizer=optimizer, jacobian=jacobian, **chosen)
+        found = optimize(target, begin, optimizer=optimizer, jacobian=jacobian, **chosen)
+        checked = target.some_flat and target.linear and target.size <= CHECKED
+        if checked and found.status != Status.DIVERGED:
+            # A small gradient alone does not tell an optimum from a likelihood that rises for ever.
+            found = replace(found, moved=newton(target, found.flat, jacobian=jacobian).moved)
+        return found
     return newton(target, begin, jacobian=jacobian, steps=options.get("steps") or LIMIT)
 
 
@@ -250,7 +181,7 @@ def _refuse_divergence(target: Target, optimum: Optimum) -> None:
             )
         )
     running = optimum.status in (Status.CONVERGED, Status.STEP_LIMIT, Status.DIVERGED)
-    if target.flat_priors and running and optimum.moved > STILL:
+    if target.some_flat and running and optimum.moved > STILL:
         sd = np.concatenate([np.ones(int(target.intercept)), target.sd])
         size = np.abs(optimum.flat[target.places]) * sd
         names = [n for n, s in zip(target.names, size, strict=True) if s > 0.1 * size.max()]
@@ -271,15 +202,13 @@ def _mle_covariance(
     options: Mapping[str, Any],
     weights_kind: str,
 ) -> np.ndarray:
-    gaussian = target.structure.family.has_sigma
     if sigma is not None:
         # As lm: the residual variance over n - k, not the ML value over n.
         sigma *= np.sqrt(target.effective / max(target.effective - len(target.places), 1))
-    robust = gaussian or weights_kind == "sampling"
     return covariance(
         target,
         optimum.flat,
-        cov=options.get("cov") or ("HC1" if robust else "nonrobust"),
+        cov=options.get("cov") or "nonrobust",
         information=options.get("information") or "expected",
         cluster=options.get("cluster"),
         weights_kind=weights_kind,
@@ -366,6 +295,11 @@ def _nuts(
     optimum = _optimum(target, {}, jacobian=True)
     _refuse_divergence(target, optimum)
     hessian = hessian_at(target, optimum.flat, information="observed", jacobian=True)
+    findings: tuple[Finding, ...] = ()
+    if not np.isfinite(invert(hessian)).all():
+        # The sampler then starts from the diagonal and has to learn the rest.
+        settings = replace(settings, warmup=max(settings.warmup, nuts.LONG_WARMUP))
+        findings = (_flat_hessian(settings.warmup),)
     draws = nuts.sample(target, optimum.flat, hessian, settings=settings, seed=seed, report=report)
     named = named_draws(target, draws.flat)
     center = draws.flat.mean(axis=(0, 1))
@@ -382,7 +316,18 @@ def _nuts(
         sample_stats=draws.stats,
         flat_draws=draws.flat,
         options=asdict(settings),
+        findings=findings,
         **numbers,
+    )
+
+
+def _flat_hessian(warmup: int) -> Finding:
+    return Finding(
+        "hessian",
+        "note",
+        "The Hessian at the mode is not positive definite, so the sampler started from its "
+        f"diagonal and warmed up for {warmup} draws.",
+        value=warmup,
     )
 
 

@@ -112,6 +112,16 @@ class Target:
         return real and alone
 
     @property
+    def some_flat(self) -> bool:
+        """Whether some coefficient has a flat prior, so that the mode may be at infinity."""
+        part = self.data.parts[0]
+        blocks = [*part.blocks, *([part.intercept] if self.intercept else [])]
+        return any(
+            isinstance(block, Flat) and bool((np.asarray(block.padding) == 0).any())
+            for block in blocks
+        )
+
+    @property
     def places(self) -> np.ndarray:
         """Places of the reported coefficients (intercept first) in the flat vector."""
         return np.arange(int(self.intercept) + self.p)

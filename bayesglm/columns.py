@@ -1,0 +1,89 @@
+"""Facts about the columns of a matrix, for priors: mean, sd, range, whether two-valued."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from bayesglm.priors import ColumnFacts
+
+__all__ = ["facts"]
+
+
+def facts(
+    matrix: Any,
+    terms: Sequence[str],
+    weights: np.ndarray,
+    live: np.ndarray,
+    words: Mapping[str, tuple[tuple[str, ...], bool]],
+) -> tuple[ColumnFacts, ...]:
+    """Return what priors need to know of each column; rows with weight 0 stay out.
+
+    Parameters
+    ----------
+    matrix : ndarray or sparse array, shape (n, p)
+    terms : sequence of str
+    weights : ndarray, shape (n,)
+        Weights times trials.
+    live : ndarray of bool, shape (n,)
+    words : mapping
+        For each term its data columns, and whether it comes from factors alone.
+    """
+    if isinstance(matrix, np.ndarray):
+        numbers = [_dense_facts(matrix[:, j], weights, live) for j in range(len(terms))]
+    else:
+        numbers = _sparse_facts(matrix, weights, live)
+    return tuple(
+        ColumnFacts(term=term, variables=words[term][0], categorical=words[term][1], **number)
+        for term, number in zip(terms, numbers, strict=True)
+    )
+
+
+def _dense_facts(values: np.ndarray, weights: np.ndarray, live: np.ndarray) -> dict[str, Any]:
+    if not live.all():
+        values, weights = values[live], weights[live]
+    lower, upper = float(values.min()), float(values.max())
+    binary = bool(((values == lower) | (values == upper)).all())
+    mean = float(np.average(values, weights=weights))
+    mean_rows = float(values.mean())
+    return {
+        "kind": "constant" if lower == upper else ("binary" if binary else "numeric"),
+        "mean": mean,
+        "sd": float(np.sqrt(np.average((values - mean) ** 2, weights=weights))),
+        "minimum": lower,
+        "maximum": upper,
+        "mean_rows": mean_rows,
+        "sd_rows": float(values.std(ddof=1)) if len(values) > 1 else 0.0,
+    }
+
+
+def _sparse_facts(matrix: Any, weights: np.ndarray, live: np.ndarray) -> list[dict[str, Any]]:
+    n = int(live.sum())
+    kept = matrix.tocsr()[live].tocsc()
+    w = weights[live] / weights[live].sum()
+    found = []
+    for j in range(kept.shape[1]):
+        part = slice(kept.indptr[j], kept.indptr[j + 1])
+        values, rows = kept.data[part], kept.indices[part]
+        full = len(values) == n
+        lower = float(values.min()) if full else float(min(values.min(initial=0.0), 0.0))
+        upper = float(values.max()) if full else float(max(values.max(initial=0.0), 0.0))
+        mean, mean_rows = float(values @ w[rows]), float(values.sum() / n)
+        rest, rest_rows = 1 - float(w[rows].sum()), n - len(values)
+        variance = float(((values - mean) ** 2) @ w[rows]) + rest * mean**2
+        square = float(((values - mean_rows) ** 2).sum()) + rest_rows * mean_rows**2
+        binary = bool(np.isin(values, (lower, upper)).all()) and (full or 0.0 in (lower, upper))
+        found.append(
+            {
+                "kind": "constant" if lower == upper else ("binary" if binary else "numeric"),
+                "mean": mean,
+                "sd": float(np.sqrt(max(variance, 0.0))),
+                "minimum": lower,
+                "maximum": upper,
+                "mean_rows": mean_rows,
+                "sd_rows": float(np.sqrt(square / max(n - 1, 1))),
+            }
+        )
+    return found

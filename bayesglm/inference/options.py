@@ -1,0 +1,115 @@
+"""The options of each method: their names and types, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
+
+import numpy as np
+import optax
+
+from bayesglm.errors import SpecificationError, explain, suggest
+from bayesglm.inference.covariance import check_words
+from bayesglm.inference.optimize import DEFAULTS
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+__all__ = ["METHODS", "OPTIONS", "MapOptions", "MleOptions", "NutsOptions", "check_options"]
+
+
+class MapOptions(TypedDict, total=False):
+    """Options of an optimiser; None is an option left out."""
+
+    optimizer: Literal["newton", "lbfgs", "adam", "gd"] | optax.GradientTransformation | None
+    steps: int | None
+    learning_rate: float | None
+    memory: int | None
+    tolerance: float | None
+    init: ArrayLike | None
+
+
+class MleOptions(MapOptions, total=False):
+    """Options of maximum likelihood."""
+
+    cov: Literal["nonrobust", "HC0", "HC1", "HC2", "HC3"] | None
+    information: Literal["expected", "observed"] | None
+    cluster: str | None
+
+
+class NutsOptions(TypedDict, total=False):
+    """Options of the sampler."""
+
+    draws: int | None
+    warmup: int | None
+    chains: int | None
+    target_accept: float | None
+    max_tree_depth: int | None
+
+
+OPTIONS: dict[str, tuple[str, ...]] = {
+    method: tuple(options.__annotations__)
+    for method, options in (("mle", MleOptions), ("map", MapOptions), ("nuts", NutsOptions))
+}
+METHODS = tuple(OPTIONS)
+
+
+def check_options(method: str, options: Mapping[str, Any]) -> None:
+    """Refuse an unknown method or option, and values that make no sense.
+
+    Raises
+    ------
+    SpecificationError
+        Naming the known ones.
+    """
+    if method not in OPTIONS:
+        raise SpecificationError(
+            explain(
+                f"unknown method.{suggest(method, METHODS)}",
+                method=method,
+                advice="use one of " + ", ".join(METHODS),
+            )
+        )
+    for name in options:
+        if name not in OPTIONS[method]:
+            raise SpecificationError(
+                explain(
+                    f'method "{method}" has no option "{name}".{suggest(name, OPTIONS[method])}',
+                    advice="its options are " + ", ".join(sorted(OPTIONS[method])),
+                )
+            )
+    # None is an option left out.
+    options = {name: value for name, value in options.items() if value is not None}
+    optimizer = options.get("optimizer", "newton")
+    known = ("newton", *DEFAULTS)
+    if isinstance(optimizer, str):
+        if optimizer not in known:
+            raise SpecificationError(
+                explain(
+                    f"unknown optimizer.{suggest(optimizer, known)}",
+                    optimizer=optimizer,
+                    advice=f"use one of {', '.join(known)}, or an optax.GradientTransformation",
+                )
+            )
+    elif not isinstance(optimizer, optax.GradientTransformation):
+        raise SpecificationError(
+            explain(
+                "optimizer must be a name or an optax.GradientTransformation",
+                optimizer=type(optimizer).__name__,
+            )
+        )
+    whole = ("steps", "memory", "draws", "chains", "max_tree_depth")
+    for name in whole:
+        value = options.get(name)
+        if value is not None and not (isinstance(value, (int, np.integer)) and value >= 1):
+            raise SpecificationError(explain(f"{name} must be a positive integer", **{name: value}))
+    warmup = options.get("warmup", 0)
+    if not (isinstance(warmup, (int, np.integer)) and warmup >= 0):
+        raise SpecificationError(explain("warmup must be an integer, 0 or more", warmup=warmup))
+    for name, upper in (("learning_rate", np.inf), ("tolerance", np.inf), ("target_accept", 1.0)):
+        value = options.get(name)
+        if value is not None and not 0 < value < upper:
+            raise SpecificationError(
+                explain(f"{name} must be a number between 0 and {upper}", **{name: value})
+            )
+    check_words(options.get("cov", "nonrobust"), options.get("information", "expected"))

@@ -1,0 +1,82 @@
+"""Groups of a fit's DataTree that are computed when asked for, all from the one model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bayesglm import datatree
+from bayesglm.errors import SpecificationError, explain, suggest
+from bayesglm.inference import predictive
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from bayesglm.fit import Fit
+
+__all__ = ["GROUPS", "flat_draws", "group"]
+
+GROUPS = ("log_likelihood", "log_prior", "posterior_predictive", "prior", "prior_predictive")
+# Draws of the prior and prior predictive groups.
+PRIOR_DRAWS = 1_000
+
+
+def group(fit: Fit, name: str, *, seed: int = 0) -> dict[str, xr.Dataset]:
+    """Return a group by its name; ``prior`` and ``prior_predictive`` come together.
+
+    Parameters
+    ----------
+    fit : Fit
+    name : str
+        One of ``GROUPS``.
+    seed : int
+        Fixes the simulated groups.
+
+    Raises
+    ------
+    SpecificationError
+        For an unknown name, draws that a point fit lacks, or a prior that is flat.
+    """
+    if name not in GROUPS:
+        raise SpecificationError(
+            explain(
+                f"unknown group.{suggest(name, GROUPS)}",
+                group=name,
+                advice="use one of " + ", ".join(GROUPS),
+            )
+        )
+    coords = datatree.coordinates(fit.design)
+    if name in ("prior", "prior_predictive"):
+        drawn = predictive.prior_draws(fit.target, PRIOR_DRAWS, seed=seed)
+        outcome = {"y": drawn.pop("y")[None]}
+        prior = {key: value[None] for key, value in drawn.items()}
+        return {
+            "prior": datatree.dataset(prior, coords),
+            "prior_predictive": datatree.dataset(outcome, coords),
+        }
+    flat = flat_draws(fit, name)
+    shape = flat.shape[:2]
+    flat = flat.reshape(-1, flat.shape[-1])
+    if name == "log_prior":
+        values = predictive.log_prior_draws(fit.target, flat).reshape(shape)
+        return {name: datatree.dataset({"log_prior": values}, coords)}
+    if name == "log_likelihood":
+        values = predictive.pointwise_draws(fit.target, flat)
+        coords["obs"] = coords["obs"][fit.design.weights > 0]
+    else:
+        values = predictive.predictive_draws(fit.target, flat, seed=seed)
+    return {name: datatree.dataset({"y": values.reshape(*shape, -1)}, coords)}
+
+
+def flat_draws(fit: Fit, name: str) -> np.ndarray:
+    """Return the draws of the flat parameters, shape (chains, draws, k), for what is named."""
+    if fit.result.flat_draws is None:
+        raise SpecificationError(
+            explain(
+                f"{name} needs posterior draws",
+                method=fit.method,
+                advice='use model.fit("nuts")',
+            )
+        )
+    return fit.result.flat_draws

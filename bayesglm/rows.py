@@ -1,0 +1,180 @@
+"""What each row carries beside predictors and outcome: weights, offset; and which rows stay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bayesglm import frames
+from bayesglm.encoding import Formula
+from bayesglm.errors import DataError, Finding, explain
+from bayesglm.expressions import evaluate
+from bayesglm.spec import Spec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "RESERVED",
+    "aligned",
+    "column",
+    "complete",
+    "evaluated",
+    "offsets",
+    "one_class",
+    "refuse_infinite",
+    "refuse_reserved",
+    "row_weights",
+]
+
+# Columns made from arrays of the user's start so; no column of the data may.
+RESERVED = "__"
+# Squares of larger values, summed over rows, would overflow.
+LARGEST = 1e140
+
+
+def refuse_reserved(known: Sequence[str]) -> None:
+    """Refuse a column that has the name of one of ours."""
+    bad = [name for name in known if name in ("__trials", "__weights", "__offset")]
+    if bad:
+        raise DataError(explain("this column name is reserved", column=bad[0]))
+
+
+def aligned(values: Any, frame: pd.DataFrame, name: str) -> np.ndarray:
+    """Return an array of the user's, checked against the rows; a Series must have their index."""
+    import pandas as pd
+
+    word = name.removeprefix(RESERVED)
+    if isinstance(values, pd.Series) and not values.index.equals(frame.index):
+        raise DataError(
+            explain(
+                f"the index of {word} differs from that of the data",
+                advice=f"use {word}.to_numpy() if the order is the same",
+            )
+        )
+    array = np.asarray(values)
+    if array.shape != (len(frame),):
+        raise DataError(
+            explain(f"{word} must have one value for each of {len(frame)} rows", shape=array.shape)
+        )
+    return array
+
+
+def complete(
+    frame: pd.DataFrame, missing: str
+) -> tuple[pd.DataFrame, np.ndarray | None, tuple[Finding, ...]]:
+    """Refuse or drop rows with missing or infinite values."""
+    rows, counts = frames.missing_mask(frame)
+    if not counts:
+        return frame, None, ()
+    if missing == "error":
+        frames.refuse_missing(frame, advice='use missing="drop", or fill them in')
+    kept = frame[~rows]
+    if not len(kept):
+        raise DataError(explain("every row has a missing value", columns=counts))
+    note = Finding(
+        "dropped",
+        "note",
+        f"{int(rows.sum())} of {len(frame)} rows were dropped for missing or infinite values in "
+        + ", ".join(f"{name} ({count})" for name, count in counts.items())
+        + ".",
+        value=float(rows.sum()),
+    )
+    return kept, ~rows, (note,)
+
+
+def column(frame: pd.DataFrame, name: str) -> np.ndarray:
+    """Return a column as floats, shape (n,)."""
+    try:
+        return frame[name].to_numpy(dtype=float)
+    except (TypeError, ValueError) as error:
+        word = name.removeprefix(RESERVED)
+        raise DataError(
+            explain(f"{word!r} must hold numbers", dtype=str(frame[name].dtype))
+        ) from error
+
+
+def row_weights(frame: pd.DataFrame, spec: Spec) -> tuple[np.ndarray, tuple[Finding, ...]]:
+    """Return the weights, shape (n,), and what is odd about them."""
+    if spec.weights is None:
+        return np.ones(len(frame)), ()
+    weights = column(frame, spec.weights)
+    if (weights < 0).any() or not (weights > 0).any():
+        raise DataError(
+            explain("weights must not be negative, nor all 0", smallest=float(weights.min()))
+        )
+    if spec.weights_kind == "frequency" and (weights != np.round(weights)).any():
+        return weights, (
+            Finding(
+                "non-integer-weights",
+                "note",
+                "Frequency weights are not whole numbers; they count as that many copies of a row.",
+                advice='Use weights_kind="sampling" for survey or inverse-probability weights.',
+            ),
+        )
+    return weights, ()
+
+
+def offsets(formula: Formula, spec: Spec, frame: pd.DataFrame) -> np.ndarray:
+    """Return the sum of the offset column and the formula's offset() terms, shape (n,)."""
+    offset = np.zeros(len(frame))
+    if spec.offset is not None:
+        offset += column(frame, spec.offset)
+    for expression in formula.offsets:
+        offset += evaluated(expression, formula, frame)
+    if not np.isfinite(offset).all():
+        raise DataError(explain("the offset has missing or infinite values"))
+    return offset
+
+
+def evaluated(expression: str, formula: Formula, frame: pd.DataFrame) -> np.ndarray:
+    """Return the values of an expression on the columns of a table, shape (n,)."""
+    values = evaluate(
+        expression, formula.text, {str(c): frame[c].to_numpy() for c in frame.columns}
+    )
+    return np.broadcast_to(np.asarray(values, dtype=float), (len(frame),))
+
+
+def refuse_infinite(matrix: Any, terms: Sequence[str]) -> None:
+    """Refuse a matrix with missing or infinite values, or some whose squares would overflow."""
+    values = matrix if isinstance(matrix, np.ndarray) else matrix.data
+    # One pass without a copy; NaN and infinity end up in the extremes.
+    if not values.size or max(abs(float(values.min())), abs(float(values.max()))) <= LARGEST:
+        return
+    for j, term in enumerate(terms):
+        part = matrix[:, j] if isinstance(matrix, np.ndarray) else matrix[:, [j]].data
+        if not np.isfinite(part).all():
+            raise DataError(
+                explain(
+                    f"the term {term} has missing or infinite values",
+                    advice="check its function, such as a logarithm of 0",
+                )
+            )
+        if (np.abs(part) > LARGEST).any():
+            raise DataError(
+                explain(
+                    f"the term {term} has values too large to compute with",
+                    largest=float(np.abs(part).max()),
+                    advice="change its unit",
+                )
+            )
+
+
+def one_class(
+    y: np.ndarray, trials: np.ndarray, weights: np.ndarray, spec: Spec
+) -> tuple[Finding, ...]:
+    """Return a finding if every outcome is the same."""
+    events, total = float(np.sum(weights * y)), float(np.sum(weights * trials))
+    if spec.family.has_sigma or 0 < events < total:
+        return ()
+    return (
+        Finding(
+            "one-class",
+            "warning",
+            f"The outcome has {'no events' if events <= 0 else 'events only'}: the answer rests on "
+            "the priors.",
+            value=events,
+        ),
+    )

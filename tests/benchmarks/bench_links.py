@@ -1,0 +1,94 @@
+"""Time value and gradient of a likelihood: the package's links against plain autodiff.
+
+Run with ``python tests/benchmarks/bench_links.py``; prints medians. n = 10,000 rows, p = 11 columns.
+Plain autodiff of the logit likelihood is that of softplus, as it is written by hand.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bayesglm.families import FAMILIES
+from bayesglm.links import LINKS
+from bayesglm.precision import scope
+
+ROWS, COLUMNS, REPEATS, INNER = 10_000, 11, 15, 40
+
+
+def data() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the matrix, the outcome and the coefficients at which the gradient is taken."""
+    rng = np.random.default_rng(1)
+    X = rng.standard_normal((ROWS, COLUMNS))
+    beta = rng.standard_normal(COLUMNS) / 4
+    return X, (rng.uniform(size=ROWS) < 1 / (1 + np.exp(-X @ beta))).astype(float), beta
+
+
+def plain(by_columns: bool = False) -> Callable:
+    """Return the log likelihood of a logit, by softplus; the matrix may be stored p x n."""
+
+    def loglik(beta, X, y, ones):
+        eta = beta @ X if by_columns else X @ beta
+        return (y * eta - jax.nn.softplus(eta)).sum()
+
+    return loglik
+
+
+def fused(name: str, by_columns: bool = False) -> Callable:
+    """Return the log likelihood by a link of the package; the matrix may be stored p x n."""
+
+    def loglik(beta, X, y, ones):
+        eta = beta @ X if by_columns else X @ beta
+        return FAMILIES["bernoulli"].log_prob(eta, y, ones, LINKS[name]).sum()
+
+    return loglik
+
+
+def compare(functions: dict[str, tuple[Callable, tuple]]) -> dict[str, float]:
+    """Return median milliseconds of a call; the contestants take turns, so that noise is shared."""
+    times: dict[str, list[float]] = {name: [] for name in functions}
+    compiled = {name: jax.jit(jax.value_and_grad(f)) for name, (f, _) in functions.items()}
+    for repeat in range(REPEATS + 1):
+        for name, (_, arguments) in functions.items():
+            start = time.perf_counter()
+            for _ in range(INNER):
+                answer = compiled[name](*arguments)
+            jax.block_until_ready(answer)
+            if repeat:  # the first turn compiles
+                times[name].append((time.perf_counter() - start) / INNER * 1e3)
+    return {name: float(np.median(values)) for name, values in times.items()}
+
+
+def main() -> None:
+    """Print the table."""
+    print(
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+        f"jax {jax.__version__}, numpy {np.__version__}, device {jax.devices()[0].device_kind}"
+    )
+    print(f"one value-and-gradient, n={ROWS:,}, p={COLUMNS}, median of {REPEATS} x {INNER}\n")
+    print(f"{'likelihood':34s}{'precision':>10s}{'ms':>9s}{'of plain':>10s}")
+    X, y, beta = data()
+    for precision in ("float64", "float32"):
+        with scope(precision):
+            rows = tuple(jnp.asarray(part.astype(precision)) for part in (beta, X, y, 0 * y + 1))
+            columns = (rows[0], jnp.asarray(X.T.astype(precision)), *rows[2:])
+            contestants = {"logit, autodiff of softplus": (plain(), rows)}
+            contestants["the same, columns first"] = (plain(True), columns)
+            contestants["logit, fused, columns first"] = (fused("logit", True), columns)
+            contestants |= {
+                f"{name}, fused": (fused(name), rows) for name in LINKS if not LINKS[name].partial
+            }
+            times = compare(contestants)
+        base = times["logit, autodiff of softplus"]
+        for name, ms in times.items():
+            print(f"{name:34s}{precision:>10s}{ms:9.3f}{ms / base:10.2f}")
+
+
+if __name__ == "__main__":
+    main()
