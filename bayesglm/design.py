@@ -24,8 +24,8 @@ from bayesglm.rows import (
     column,
     complete,
     evaluated,
+    odd_outcomes,
     offsets,
-    one_class,
     refuse_infinite,
     refuse_reserved,
     row_weights,
@@ -249,7 +249,12 @@ def build(
         kept=kept,
         source=data,
         context=context,
-        findings=(*findings, *more, *one_class(y, counted, weights, spec)),
+        findings=(
+            *findings,
+            *more,
+            *encoding.single_levels(),
+            *odd_outcomes(y, counted, weights, spec),
+        ),
     )
 
 
@@ -323,7 +328,7 @@ def build_arrays(
         outcome=outcome,
         offset_column=spec.offset,
         frame=frame,
-        findings=(*findings, *one_class(events, counted, w, spec)),
+        findings=(*findings, *odd_outcomes(events, counted, w, spec)),
     )
 
 

@@ -73,6 +73,12 @@ def split(text: str, known: list[str], *, context: Mapping[str, Any], taken: set
     left_columns = _left_columns(left, text)
     if right == "." or any(piece.strip() == "." for _, piece in split_top(right, "+-")):
         rest = [name for name in known if name not in left_columns and name not in taken]
+        odd = [name for name in rest if not name.strip() or "`" in name]
+        if odd:
+            raise FormulaError(
+                explain("this column name cannot stand in a formula", column=odd[0],
+                        advice="rename the column")
+            )  # fmt: skip
         everything = " + ".join(f"`{name}`" for name in rest) or "1"
         right = "".join(
             f"{sign} {everything if piece.strip() == '.' else piece}"
@@ -95,11 +101,20 @@ def split(text: str, known: list[str], *, context: Mapping[str, Any], taken: set
                 )
             )
     right = " ".join(kept).strip().removeprefix("+").strip() or "1"
-    columns = dict.fromkeys(
-        name for offset in offsets for name in sorted(check(offset, text, context=context))
-    )
-    for factor in _factors(right, text):
-        columns |= dict.fromkeys(sorted(check(factor, text, context=context)))
+    columns: dict[str, None] = {}
+    for part in [*offsets, *_factors(right, text)]:
+        used = sorted(check(part, text, context=context))
+        if not used:
+            raise FormulaError(explain(f"{part} names no column", formula=text))
+        columns |= dict.fromkeys(used)
+    if left.strip("`") in columns:
+        raise FormulaError(
+            explain(
+                f"the outcome {left} stands on the right side too",
+                formula=text,
+                advice="a model cannot predict its outcome from itself",
+            )
+        )
     return Formula(text, left, right, tuple(offsets), left_columns, tuple(columns))
 
 
@@ -121,14 +136,25 @@ def _factors(right: str, formula: str) -> list[str]:
     """Return the factors of a right side as formulaic reads them."""
     import formulaic
 
+    if len(split_top(right, "|")) > 1:
+        raise FormulaError(
+            explain(
+                "| may not stand between terms",
+                formula=formula,
+                advice="+ adds terms, * crosses them; I(a | b) is a condition",
+            )
+        )
     try:
-        parsed = formulaic.Formula(right)
-        terms = list(parsed)
+        terms = list(formulaic.Formula(right))
     except Exception as error:
         # formulaic raises its own errors, and SyntaxErrors of Python, from deep within.
         message = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FormulaError(
-            explain(f"the formula does not parse: {message}", formula=formula)
+            explain(
+                f"the formula does not parse: {message.rstrip('.')}",
+                formula=formula,
+                advice="conditions are written I(x > 0)" if ">" in right or "<" in right else "",
+            )
         ) from error
     found = []
     for term in terms:
@@ -234,10 +260,26 @@ class Encoding:
                             advice=f"the known levels are {list(column.levels)[:20]}",
                         )
                     )
+                if isinstance(values.dtype, pd.CategoricalDtype):
+                    values = values.cat.remove_unused_categories()
                 prepared[name] = pd.Categorical(values, categories=list(column.levels))
             else:
                 prepared[name] = _number(values, name)
         return pd.DataFrame(prepared, index=frame.index)
+
+    def single_levels(self) -> tuple[Finding, ...]:
+        """Return a finding for each factor that has one level, and so no effect."""
+        return tuple(
+            Finding(
+                "one-level",
+                "warning",
+                f"The factor {name} has one level only, {column.levels[0]!r}: it has no effect.",
+                where=name,
+                advice="Leave it out.",
+            )
+            for name, column in self.columns.items()
+            if column.kind == "category" and len(column.levels) == 1
+        )
 
     def extrapolations(self, frame: pd.DataFrame) -> tuple[Finding, ...]:
         """Return a finding for each column beyond the training range of a curve through it."""
@@ -331,18 +373,19 @@ def _learn_column(values: pd.Series, name: str) -> Column:
         values.dtype
     ):
         return Column("number", (), float(values.min()), float(values.max()))
-    levels = pd.unique(values)
-    if all(isinstance(level, (bool, np.bool_)) for level in levels):
+    kinds = {str} if isinstance(values.dtype, pd.StringDtype) else {type(v) for v in values}
+    if kinds <= {bool, np.bool_}:
         return Column("category", (False, True))
-    if not all(isinstance(level, str) for level in levels):
+    if not all(issubclass(kind, str) for kind in kinds):
         raise DataError(
             explain(
                 f"column {name!r} must hold numbers, text, booleans or categories",
                 dtype=str(values.dtype),
-                advice="convert it first",
+                types=sorted(kind.__name__ for kind in kinds)[:5],
+                advice=f"convert it first, such as data[{name!r}].astype(float)",
             )
         )
-    return Column("category", tuple(sorted(levels)))
+    return Column("category", tuple(sorted(pd.unique(values))))
 
 
 def _materialize(

@@ -125,7 +125,7 @@ def suggest(word: object, words: Iterable[str]) -> str:
     Examples
     --------
     >>> suggest("probitt", ["logit", "probit"])
-    ' Did you mean "probit"?'
+    ' (did you mean "probit"?)'
     """
     near = difflib.get_close_matches(str(word), [str(w) for w in words], n=1)
-    return f' Did you mean "{near[0]}"?' if near else ""
+    return f' (did you mean "{near[0]}"?)' if near else ""

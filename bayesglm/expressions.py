@@ -81,13 +81,17 @@ TRANSFORMS = frozenset(
 )
 CONTRASTS = frozenset(["treatment", "sum", "helmert", "poly", "diff", "SAS"])
 BARE = frozenset(["log", "log10", "log2", "exp", "exp2", "exp10", "log1p", "expm1", "sqrt", "abs"])
-FUNCTIONS = TRANSFORMS | BARE | {f"np.{name}" for name in NUMPY} | {f"contr.{n}" for n in CONTRASTS}
+CONTRAST_CALLS = frozenset(f"contr.{name}" for name in CONTRASTS)
+FUNCTIONS = TRANSFORMS | BARE | CONTRAST_CALLS | {f"np.{name}" for name in NUMPY}
 
 _ALLOWED = (
     ast.Expression, ast.Name, ast.Load, ast.Constant, ast.Call, ast.keyword, ast.Attribute,
     ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.Tuple, ast.List,
-    ast.operator, ast.unaryop, ast.boolop, ast.cmpop,
+    ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow, ast.BitAnd, ast.BitOr,
+    ast.unaryop, ast.boolop, ast.cmpop,
 )  # fmt: skip
+# What people from other software write, and what it is called here.
+ALIASES = {"factor": "C", "as_factor": "C", "s": "cr", "ns": "cr", "rcs": "cr", "ln": "log"}
 
 
 def quoted_names(text: str) -> tuple[str, dict[str, str]]:
@@ -165,6 +169,8 @@ def check(text: str, formula: str, *, context: Collection[str] = ()) -> set[str]
             )
         if id(node) in functions:
             continue
+        if isinstance(node, ast.BinOp):
+            _check_size(node, formula)
         if isinstance(node, ast.Attribute):
             name = ast.unparse(node)
             if name not in FUNCTIONS:
@@ -178,17 +184,39 @@ def check(text: str, formula: str, *, context: Collection[str] = ()) -> set[str]
 def _check_call(node: ast.Call, formula: str, context: Collection[str]) -> None:
     name = ast.unparse(node.func)
     if name not in FUNCTIONS and name not in context:
-        known = sorted(FUNCTIONS | set(context))
+        near = ALIASES.get(name)
+        hint = suggest(near or name, sorted(FUNCTIONS | set(context)))
         raise FormulaError(
             explain(
-                f"the function {name} is not allowed in a formula.{suggest(name, known)}",
+                f"the function {name} is not allowed in a formula{hint}",
                 formula=formula,
-                advice=f"pass your own as context={{{name!r}: function}}, "
-                f"or compute the column beforehand; the functions are {', '.join(known)}",
+                advice=f"pass your own as context={{{name!r}: function}}, compute the column "
+                "beforehand, or use C, I, poly, bs, cr, scale, center, log, exp, sqrt, np.where, ...",
             )
         )
     if any(keyword.arg is None for keyword in node.keywords):
         raise FormulaError(explain("** is not allowed in a call in a formula", formula=formula))
+    if node.keywords and name not in TRANSFORMS | CONTRAST_CALLS and name not in context:
+        # np.log(x, out=x) would write into the data.
+        raise FormulaError(explain(f"{name} takes no keywords in a formula", formula=formula))
+
+
+def _check_size(node: ast.BinOp, formula: str) -> None:
+    """Refuse arithmetic whose size a formula alone could make boundless."""
+    named = any(isinstance(part, ast.Name) for part in ast.walk(node))
+    texts = any(
+        isinstance(part, (ast.Tuple, ast.List))
+        or (isinstance(part, ast.Constant) and not isinstance(part.value, (int, float)))
+        for part in (node.left, node.right)
+    )
+    if texts or (isinstance(node.op, ast.Pow) and not named):
+        raise FormulaError(
+            explain(
+                f"{ast.unparse(node)} is not allowed in a formula",
+                formula=formula,
+                advice="write the number itself",
+            )
+        )
 
 
 _BINARY: dict[type, Callable[[Any, Any], Any]] = {
@@ -243,7 +271,9 @@ def evaluate(text: str, formula: str, columns: Mapping[str, Any]) -> Any:
         )
 
     try:
-        return value(tree)
+        # What is not finite is refused by whoever asked, with the name of the column.
+        with np.errstate(all="ignore"):
+            return value(tree)
     except (TypeError, ValueError) as error:
         if isinstance(error, FormulaError):
             raise

@@ -28,9 +28,12 @@ from bayesglm.links import Link, as_float
 __all__ = ["FAMILIES", "BinomialLink", "Family", "get_family"]
 
 
-def _combine(y: Array, trials: Array, event: Array, other: Array) -> Array:
+def _combine(link: Link, y: Array, trials: Array, event: Array, other: Array) -> Array:
     """Return y * event + (t - y) * other, terms with a zero count left out."""
     rest = trials - y
+    if link.is_finite:
+        # The two selections would be a third of the time of a gradient.
+        return y * event + rest * other
     return jnp.where(y > 0, y * event, 0.0) + jnp.where(rest > 0, rest * other, 0.0)
 
 
@@ -38,7 +41,7 @@ def _combine(y: Array, trials: Array, event: Array, other: Array) -> Array:
 # leave a user's infinite slope times 0 to reverse mode, which is NaN.
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _log_prob(link: Link, eta: Array, y: Array, trials: Array) -> Array:
-    return _combine(y, trials, *link.pair(eta))
+    return _combine(link, y, trials, *link.pair(eta))
 
 
 @_log_prob.defjvp
@@ -51,13 +54,13 @@ def _log_prob_jvp(link: Link, primals: Any, tangents: Any) -> tuple[Array, Array
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _slope(link: Link, eta: Array, y: Array, trials: Array) -> Array:
-    return _combine(y, trials, *link.parts(eta)[2:])
+    return _combine(link, y, trials, *link.parts(eta)[2:])
 
 
 @_slope.defjvp
 def _slope_jvp(link: Link, primals: Any, tangents: Any) -> tuple[Array, Array]:
     eta, y, trials = primals
-    bend = _combine(y, trials, *link.curvatures(eta))
+    bend = _combine(link, y, trials, *link.curvatures(eta))
     return _slope(link, eta, y, trials), bend * tangents[0]
 
 
@@ -224,7 +227,7 @@ def get_family(family: str | Family) -> Family:
         return FAMILIES[family]
     raise SpecificationError(
         explain(
-            f"unknown family.{suggest(family, FAMILIES)}",
+            f"unknown family{suggest(family, FAMILIES)}",
             family=family,
             advice="use one of " + ", ".join(FAMILIES),
         )

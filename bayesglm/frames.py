@@ -34,6 +34,9 @@ def column_names(data: Any) -> list[str]:
                 advice="use Model.from_arrays(X, y) for arrays",
             )
         )
+    schema = getattr(data, "collect_schema", None)  # a lazy table of polars
+    if schema is not None:
+        return list(schema().names())
     columns = getattr(data, "column_names", None) or getattr(data, "columns", None)
     if columns is None:
         raise DataError(
@@ -70,7 +73,7 @@ def select(data: Any, names: Iterable[str]) -> pd.DataFrame:
     if absent:
         raise DataError(
             explain(
-                f"no column {absent[0]!r} in the data.{suggest(absent[0], known)}",
+                f"no column {absent[0]!r} in the data{suggest(absent[0], known)}",
                 advice="the columns are " + ", ".join(known[:20]),
             )
         )
@@ -171,7 +174,7 @@ def read_table(path: Any) -> pd.DataFrame:
     path = Path(path)
     if not path.is_file():
         near = [p.name for p in path.parent.glob("*")] if path.parent.is_dir() else []
-        raise DataError(explain(f"no such file.{suggest(path.name, near)}", file=str(path)))
+        raise DataError(explain(f"no such file{suggest(path.name, near)}", file=str(path)))
     name = path.name.lower()
     try:
         if name.endswith((".csv", ".csv.gz")):

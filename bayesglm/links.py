@@ -126,6 +126,11 @@ class Link:
         return f"Link({self.label!r})"
 
     @property
+    def is_finite(self) -> bool:
+        """Whether log p, log q and their derivatives are finite for every finite eta."""
+        return self.builtin and self.name in ("logit", "cauchit", "student_t")
+
+    @property
     def builtin(self) -> bool:
         """Whether the link belongs to the package."""
         return self.core is not None
@@ -420,7 +425,7 @@ def get_link(link: str | Link) -> Link:
             return LINKS[link]
     raise SpecificationError(
         explain(
-            f"unknown link.{suggest(link, LINKS)}",
+            f"unknown link{suggest(link, LINKS)}",
             link=link,
             advice=f"use one of {', '.join(LINKS)}, or a Link",
         )

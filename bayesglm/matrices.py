@@ -33,7 +33,7 @@ def bucket(size: int, smallest: int) -> int:
     Examples
     --------
     >>> bucket(23, 128), bucket(1_000, 128), bucket(3, 4), bucket(21, 4)
-    (128, 1076, 4, 24)
+    (128, 1088, 4, 24)
     """
     while smallest < size:
         grown = math.floor(smallest * GROWTH) // 4 * 4

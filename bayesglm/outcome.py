@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bayesglm.errors import DataError, explain
+from bayesglm.errors import DataError, SpecificationError, explain
 from bayesglm.expressions import evaluate, split_top
 
 if TYPE_CHECKING:
@@ -64,6 +64,13 @@ def respond(
         If the outcome has more than two values, needs ``event``, or exceeds its trials.
     """
     columns = {str(name): frame[name] for name in frame.columns}
+    if spec.family.has_sigma and (trials is not None or left.startswith("cbind(")):
+        raise SpecificationError(
+            explain(
+                "the gaussian family takes no counts",
+                advice='use family="bernoulli", with link="identity" for probabilities linear in x',
+            )
+        )
     if left.startswith("cbind("):
         if trials is not None:
             raise DataError(
@@ -112,16 +119,28 @@ def two_valued(values: Any, name: str, event: Any) -> tuple[np.ndarray, str, str
     import pandas as pd
 
     series = pd.Series(values).reset_index(drop=True)
+    kinds = {type(value).__name__ for value in series} if series.dtype == object else set()
+    if len(kinds) > 1:
+        raise DataError(
+            explain(
+                f"the outcome {name!r} mixes values of different types",
+                types=sorted(kinds),
+                advice="convert it to one type",
+            )
+        )
     if isinstance(series.dtype, pd.CategoricalDtype):
         levels = [level for level in series.cat.categories if (series == level).any()]
     else:
-        levels = sorted(pd.unique(series), key=lambda v: (str(type(v)), v))
+        levels = sorted(pd.unique(series))
+    if _is_number(series) and not np.isfinite(series.to_numpy(dtype=float)).all():
+        raise DataError(explain(f"the outcome {name!r} has missing or infinite values"))
     if len(levels) > 2:
+        value = f"{levels[-1]:g}" if _is_number(series) else repr(str(levels[-1]))
         raise DataError(
             explain(
                 f"the outcome {name!r} has {len(levels)} values; it must have two",
                 values=[str(level) for level in levels[:5]],
-                advice=f"use a left side such as \"{name} == '{levels[-1]}'\", or trials= for counts",
+                advice=f'use a condition such as "{name} == {value}" on the left, or trials= for counts',
             )
         )
     if event is not None:
@@ -146,8 +165,16 @@ def two_valued(values: Any, name: str, event: Any) -> tuple[np.ndarray, str, str
             )
         chosen = type(levels[0])(1)
         levels = [type(levels[0])(0), chosen]
-    else:
+    elif isinstance(series.dtype, pd.CategoricalDtype) or isinstance(levels[0], (str, bool)):
         chosen = levels[-1]
+    else:
+        raise DataError(
+            explain(
+                f"which value of the outcome {name!r} is the event is unclear",
+                values=[str(level) for level in levels],
+                advice=f"say it, as event={str(levels[-1])!r}",
+            )
+        )
     others = [str(level) for level in levels if level != chosen]
     return (series == chosen).to_numpy(dtype=float), str(chosen), others[0] if others else ""
 

@@ -145,7 +145,7 @@ def stack(priors: Sequence[dist.Distribution | None], size: int) -> tuple[Any, A
     --------
     >>> blocks, batches = stack([dist.Normal(0.0, 2.5), None, dist.Normal(0.0, 1.0)], 4)
     >>> blocks
-    ((0, 2, 3), (1,))
+    ((0, 2), (1, 3))
     """
     kinds: dict[Any, list[int]] = {}
     for j, prior in enumerate(priors):

@@ -155,7 +155,7 @@ def resolve(
     if not isinstance(preset, str) or preset not in PRIORS:
         raise SpecificationError(
             explain(
-                f"unknown prior.{suggest(preset, PRIORS)}",
+                f"unknown prior{suggest(preset, PRIORS)}",
                 prior=preset,
                 advice=f"use one of {', '.join(PRIORS)}, or a dict of NumPyro distributions",
             )
@@ -185,7 +185,7 @@ def resolve(
             known = ["Intercept"] * intercept + [column.term for column in columns]
             raise SpecificationError(
                 explain(
-                    f"the prior names no term or column.{suggest(key, known)}",
+                    f"the prior names no term or column{suggest(key, known)}",
                     term=key,
                     advice="the terms are " + ", ".join(known),
                 )

@@ -41,7 +41,7 @@ def group(fit: Fit, name: str, *, seed: int = 0) -> dict[str, xr.Dataset]:
     if name not in GROUPS:
         raise SpecificationError(
             explain(
-                f"unknown group.{suggest(name, GROUPS)}",
+                f"unknown group{suggest(name, GROUPS)}",
                 group=name,
                 advice="use one of " + ", ".join(GROUPS),
             )

@@ -22,8 +22,8 @@ __all__ = [
     "column",
     "complete",
     "evaluated",
+    "odd_outcomes",
     "offsets",
-    "one_class",
     "refuse_infinite",
     "refuse_reserved",
     "row_weights",
@@ -31,7 +31,7 @@ __all__ = [
 
 # Columns made from arrays of the user's start so; no column of the data may.
 RESERVED = "__"
-# Squares of larger values, summed over rows, would overflow.
+# Squares of larger values, summed over rows, would overflow; those of smaller ones vanish.
 LARGEST = 1e140
 
 
@@ -140,11 +140,14 @@ def evaluated(expression: str, formula: Formula, frame: pd.DataFrame) -> np.ndar
 def refuse_infinite(matrix: Any, terms: Sequence[str]) -> None:
     """Refuse a matrix with missing or infinite values, or some whose squares would overflow."""
     values = matrix if isinstance(matrix, np.ndarray) else matrix.data
-    # One pass without a copy; NaN and infinity end up in the extremes.
-    if not values.size or max(abs(float(values.min())), abs(float(values.max()))) <= LARGEST:
+    if not values.size:
         return
     for j, term in enumerate(terms):
-        part = matrix[:, j] if isinstance(matrix, np.ndarray) else matrix[:, [j]].data
+        part = matrix[:, j] if isinstance(matrix, np.ndarray) else _stored(matrix, j)
+        # Two passes without a copy; NaN and infinity end up in the extremes.
+        size = max(-float(part.min(initial=0.0)), float(part.max(initial=0.0)))
+        if size == 0 or 1 / LARGEST <= size <= LARGEST:
+            continue
         if not np.isfinite(part).all():
             raise DataError(
                 explain(
@@ -152,29 +155,45 @@ def refuse_infinite(matrix: Any, terms: Sequence[str]) -> None:
                     advice="check its function, such as a logarithm of 0",
                 )
             )
-        if (np.abs(part) > LARGEST).any():
-            raise DataError(
-                explain(
-                    f"the term {term} has values too large to compute with",
-                    largest=float(np.abs(part).max()),
-                    advice="change its unit",
-                )
+        raise DataError(
+            explain(
+                f"the values of the term {term} are too {'large' if size > 1 else 'small'} to "
+                "compute with",
+                largest=size,
+                advice="change its unit",
             )
+        )
 
 
-def one_class(
+def _stored(matrix: Any, j: int) -> np.ndarray:
+    """Return the stored values of a column of a sparse matrix."""
+    return np.asarray(matrix.data[matrix.indptr[j] : matrix.indptr[j + 1]])
+
+
+def odd_outcomes(
     y: np.ndarray, trials: np.ndarray, weights: np.ndarray, spec: Spec
 ) -> tuple[Finding, ...]:
-    """Return a finding if every outcome is the same."""
-    events, total = float(np.sum(weights * y)), float(np.sum(weights * trials))
-    if spec.family.has_sigma or 0 < events < total:
+    """Return findings about outcomes that are all the same, or no whole numbers."""
+    if spec.family.has_sigma:
         return ()
-    return (
-        Finding(
-            "one-class",
-            "warning",
-            f"The outcome has {'no events' if events <= 0 else 'events only'}: the answer rests on "
-            "the priors.",
-            value=events,
-        ),
-    )
+    found = []
+    if (y != np.round(y)).any() or (trials != np.round(trials)).any():
+        found.append(
+            Finding(
+                "non-integer-counts",
+                "note",
+                "Events or trials are not whole numbers; the likelihood takes them as they are.",
+            )
+        )
+    events, total = float(np.sum(weights * y)), float(np.sum(weights * trials))
+    if not 0 < events < total:
+        which = "no events" if events <= 0 else "events only"
+        found.append(
+            Finding(
+                "one-class",
+                "warning",
+                f"The outcome has {which}: the answer rests on the priors.",
+                value=events,
+            )
+        )
+    return tuple(found)

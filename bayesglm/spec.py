@@ -99,7 +99,7 @@ class Spec:
             if name in words and words[name] not in values:
                 raise SpecificationError(
                     explain(
-                        f"unknown {name}.{suggest(words[name], map(str, values))}",
+                        f"unknown {name}{suggest(words[name], map(str, values))}",
                         advice="use one of " + ", ".join(map(repr, values)),
                         **{name: words[name]},
                     )

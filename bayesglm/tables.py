@@ -162,8 +162,8 @@ def to_text(table: pd.DataFrame) -> str:
     --------
     >>> import pandas as pd
     >>> print(to_text(pd.DataFrame({"estimate": [15.04294], "p_value": [0.0415]}, index=["a"])))
-       estimate  p_value
-    a     15.04   0.0415
+      estimate p_value
+    a    15.04  0.0415
     """
     return str(table.to_string(formatters=formatters(table), index_names=False))
 

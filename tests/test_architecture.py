@@ -276,9 +276,15 @@ def test_no_module_is_called_like_a_public_function(module):
     assert not clash, f"`import bayesglm.{module}` would overwrite {clash}"
 
 
+def is_all(node: ast.AST) -> bool:
+    if isinstance(node, ast.AnnAssign):
+        return ast.unparse(node.target) == "__all__"
+    return isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+
+
 def exported_names(module: str) -> list[str] | None:
     for node in tree(module).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+        if is_all(node):
             return ast.literal_eval(node.value)
     return None
 
@@ -294,7 +300,7 @@ def test_all_stands_at_the_top(module):
     assert exported is not None, f"{module} has no __all__"
     assert len(exported) == len(set(exported))
     for before, node in pairwise([None, *body]):
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+        if is_all(node):
             return
         plain = isinstance(node, ast.Import | ast.ImportFrom | ast.Expr) or is_type_checking(node)
         assert plain, f"__all__ of {module} comes after line {getattr(before, 'lineno', 1)}"

@@ -98,7 +98,7 @@ def test_demo(tmp_path, csv, monkeypatch):
         (("fit", "nowhere.csv", "y ~ x"), "no such file"),
         (("fit", "CSV", "claimed ~ z"), "no column 'z'"),
         (("fit", "CSV", "claimed ~ x +"), "does not parse"),
-        (("fit", "CSV", "claimed ~ x", "--link", "logti"), 'Did you mean "logit"?'),
+        (("fit", "CSV", "claimed ~ x", "--link", "logti"), 'did you mean "logit"?'),
         (("fit", "CSV", "claimed ~ x", "--method", "nut"), "nuts"),
         (("fit", "CSV", "claimed ~ np.load('x')"), "not allowed"),
         (("predict", "CSV", "CSV"), "damaged or foreign"),

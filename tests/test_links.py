@@ -251,10 +251,8 @@ def test_derivatives_are_finite_inside_the_domain(link, reference, precision):
         assert all(not np.isnan(np.asarray(v)).any() for v in third(jnp.asarray(eta)))
 
 
-@pytest.mark.parametrize(("link", "reference"), SOME)
-def test_far_curvature_keeps_its_sign_and_size(link, reference):
-    if link.name not in {"probit", "cauchit", "student_t"}:
-        pytest.skip("covered by the closed forms")
+@pytest.mark.parametrize("link", [LINKS["probit"], LINKS["cauchit"], student_t(2.5)], ids=str)
+def test_far_curvature_keeps_its_sign_and_size(link):
     eta = -np.array([1e2, 1e4, 1e8, 1e12, 1e16, 1e100])
     bend, other = evaluate("curvatures", link, eta)
     # log p ~ -eta²/2 for probit; ~ -df log|eta| for the power laws.
@@ -373,7 +371,7 @@ def test_get_link():
     assert get_link("probit") is LINKS["probit"]
     assert get_link(LINKS["log"]) is LINKS["log"]
     assert get_link("student_t(7)") == get_link("student_t(df=7)") == student_t(7)
-    with pytest.raises(SpecificationError, match='Did you mean "probit"') as caught:
+    with pytest.raises(SpecificationError, match='did you mean "probit"') as caught:
         get_link("probitt")
     assert all(name in str(caught.value) for name in LINKS)
     for bad in (0, -1, np.nan, np.inf, "4", True, None):

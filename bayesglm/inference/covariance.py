@@ -48,7 +48,7 @@ def check_words(cov: str, information: str) -> None:
         if word not in known:
             raise SpecificationError(
                 explain(
-                    f"unknown {name}.{suggest(word, known)}",
+                    f"unknown {name}{suggest(word, known)}",
                     advice="use one of " + ", ".join(known),
                     **{name: word},
                 )

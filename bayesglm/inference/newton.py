@@ -201,7 +201,8 @@ def _climb(
             length, new, count = search
             enough = new >= value + 1e-4 * length * decrement
             # Close to the optimum the gain drowns in rounding: any finite value will do.
-            enough |= jnp.isfinite(new) & (decrement < 1e-6 * (1 + jnp.abs(value) * 1e-9))
+            drowned = decrement < 1e4 * tolerance + 1e-15 * jnp.abs(value)
+            enough |= jnp.isfinite(new) & drowned
             return ~enough & (count < HALVINGS)
 
         def halve(search: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
@@ -262,6 +263,7 @@ def newton(target: Target, start: np.ndarray, *, jacobian: bool, steps: int = LI
         Its gradient is that of the density over the sum of weights times trials.
     """
     structure, precision = target.structure, target.precision
+    tolerance = _tolerance(target)
     with scope(precision):
         flat, data = jnp.asarray(start), jax.tree.map(jnp.asarray, target.data)
 
@@ -271,7 +273,7 @@ def newton(target: Target, start: np.ndarray, *, jacobian: bool, steps: int = LI
                 data,
                 begin.astype(data.y.dtype),
                 jnp.asarray(factor, data.y.dtype),
-                jnp.asarray(TOLERANCE[precision], data.y.dtype),
+                jnp.asarray(tolerance, data.y.dtype),
                 jnp.asarray(target.effective, data.y.dtype),
                 jnp.asarray(min(steps, LIMIT)),
                 linear=target.linear,
@@ -279,7 +281,7 @@ def newton(target: Target, start: np.ndarray, *, jacobian: bool, steps: int = LI
             )
 
         state = climb(flat, 0.0)
-        status = _status(state, precision)
+        status = _status(state, tolerance)
         if structure.link.partial and target.linear and status != Status.CONVERGED:
             for factor in BARRIERS:
                 state = climb(flat, factor * target.effective)
@@ -295,10 +297,17 @@ def newton(target: Target, start: np.ndarray, *, jacobian: bool, steps: int = LI
         )
 
 
-def _status(state: _State, precision: str) -> Status:
+def _tolerance(target: Target) -> float:
+    """Return the squared decrement at which to end; it has the unit of the weights."""
+    rounding = 100 * float(np.finfo(target.precision).eps) ** 2
+    unit = target.effective if target.some_flat else max(target.effective, 1.0)
+    return max(TOLERANCE[target.precision] * min(target.effective, 1.0), rounding * unit)
+
+
+def _status(state: _State, tolerance: float) -> Status:
     if not np.isfinite(state.flat).all() or not np.isfinite(state.value):
         return Status.DIVERGED
-    if float(state.decrement) <= TOLERANCE[precision]:
+    if float(state.decrement) <= tolerance:
         return Status.CONVERGED
     return Status.STEP_LIMIT
 

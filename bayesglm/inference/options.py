@@ -65,7 +65,7 @@ def check_options(method: str, options: Mapping[str, Any]) -> None:
     if method not in OPTIONS:
         raise SpecificationError(
             explain(
-                f"unknown method.{suggest(method, METHODS)}",
+                f"unknown method{suggest(method, METHODS)}",
                 method=method,
                 advice="use one of " + ", ".join(METHODS),
             )
@@ -74,7 +74,7 @@ def check_options(method: str, options: Mapping[str, Any]) -> None:
         if name not in OPTIONS[method]:
             raise SpecificationError(
                 explain(
-                    f'method "{method}" has no option "{name}".{suggest(name, OPTIONS[method])}',
+                    f'method "{method}" has no option "{name}"{suggest(name, OPTIONS[method])}',
                     advice="its options are " + ", ".join(sorted(OPTIONS[method])),
                 )
             )
@@ -86,7 +86,7 @@ def check_options(method: str, options: Mapping[str, Any]) -> None:
         if optimizer not in known:
             raise SpecificationError(
                 explain(
-                    f"unknown optimizer.{suggest(optimizer, known)}",
+                    f"unknown optimizer{suggest(optimizer, known)}",
                     optimizer=optimizer,
                     advice=f"use one of {', '.join(known)}, or an optax.GradientTransformation",
                 )
