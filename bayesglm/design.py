@@ -369,6 +369,8 @@ def encode(design: Design, newdata: Any) -> NewRows:
         offset += column(frame, design.offset_column)
     for expression in design.formula.offsets:
         offset += evaluated(expression, design.formula, frame)
+    if not np.isfinite(offset).all():
+        raise DataError(explain("the offset of the new data has missing or infinite values"))
     return NewRows(matrix, offset, frame.index, design.encoding.extrapolations(frame))
 
 
@@ -387,7 +389,10 @@ def _encode_arrays(design: Design, newdata: Any) -> NewRows:
     ):
         newdata = frames.select(newdata, design.terms)
         index = newdata.index
-    matrix = sp.csc_array(newdata) if sp.issparse(newdata) else np.asarray(newdata, dtype=float)
+    try:
+        matrix = sp.csc_array(newdata) if sp.issparse(newdata) else np.asarray(newdata, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise DataError(explain(f"new data must hold numbers: {error}")) from error
     if matrix.ndim != 2 or matrix.shape[1] != design.p:
         raise DataError(
             explain(f"new data must have {design.p} columns", shape=tuple(matrix.shape))

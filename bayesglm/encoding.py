@@ -6,6 +6,7 @@ so that it can be written as JSON and rebuilt without running anything from a fi
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -256,7 +257,7 @@ class Encoding:
                     raise DataError(
                         explain(
                             f"column {name!r} has levels that were not there in training",
-                            levels=strange[:5],
+                            levels=_plain(strange[:5]),
                             advice=f"the known levels are {list(column.levels)[:20]}",
                         )
                     )
@@ -265,6 +266,8 @@ class Encoding:
                 prepared[name] = pd.Categorical(values, categories=list(column.levels))
             else:
                 prepared[name] = _number(values, name)
+                if column.kind == "bool" and not np.isin(prepared[name], (0, 1)).all():
+                    raise DataError(explain(f"column {name!r} must hold True or False"))
         return pd.DataFrame(prepared, index=frame.index)
 
     def single_levels(self) -> tuple[Finding, ...]:
@@ -338,8 +341,7 @@ def learn(
     columns = {name: _learn_column(frame[name], name) for name in formula.right_columns}
     bare = Encoding(formula.right, (), columns)
     prepared = bare.prepare(frame)
-    levels = [len(column.levels) for column in columns.values() if column.kind == "category"]
-    sparse = max(levels, default=0) > WIDE
+    sparse = max(_level_counts(formula, columns, prepared), default=0) > WIDE
     matrix, spec = _materialize(formula.right, prepared, context, sparse=sparse)
     names = tuple(str(name) for name in spec.column_names)
     if sparse and matrix.nnz > THIN * matrix.shape[0] * matrix.shape[1]:
@@ -359,6 +361,17 @@ def learn(
         formula.right, names, columns, _plain(dict(spec.transform_state)), categories, sparse
     )
     return encoding, _without_constant(matrix, names), structure
+
+
+def _level_counts(
+    formula: Formula, columns: Mapping[str, Column], frame: pd.DataFrame
+) -> list[int]:
+    """Return how many levels each factor has; numbers are factors inside C()."""
+    counts = [len(column.levels) for column in columns.values() if column.kind == "category"]
+    for name in re.findall(r"\bC\(\s*`?([^`,)]+?)`?\s*[,)]", formula.right):
+        if name in columns and columns[name].kind == "number":
+            counts.append(int(frame[name].nunique()))
+    return counts
 
 
 def _learn_column(values: pd.Series, name: str) -> Column:
@@ -423,8 +436,11 @@ def _materialize(
             warnings.simplefilter("error", DataMismatchWarning)
             matrix = spec.get_model_matrix(frame, context=dict(context or {}))
     except DataMismatchWarning as error:
+        strange = re.sub(r"np\.\w+\((.*?)\)", r"\1", "".join(re.findall(r"\{.*\}", str(error))))
         raise DataError(
-            explain(f"levels that were not there in training: {error}", formula=right)
+            explain(
+                f"the data have levels that were not there in training: {strange}", formula=right
+            )
         ) from error
     except Exception as error:
         # formulaic wraps whatever a transform raises; the border translates it once.

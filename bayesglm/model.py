@@ -5,19 +5,17 @@ from __future__ import annotations
 import time
 import warnings
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 import numpy as np
 
-from bayesglm import datatree
+from bayesglm import datatree, requested
 from bayesglm import design as designs
 from bayesglm.convergence import diagnose_draws
 from bayesglm.errors import BayesGLMWarning, Finding, SpecificationError, explain
 from bayesglm.fit import Fit
 from bayesglm.frames import read_table
-from bayesglm.inference import predictive
 from bayesglm.inference.options import MapOptions, MleOptions, NutsOptions, check_options
 from bayesglm.inference.run import run
 from bayesglm.inference.target import Target, build
@@ -95,6 +93,8 @@ class Model:
 
     spec: Spec
     design: Design
+    # As they will be used, in numbers, and what they imply for p.
+    priors: Priors
 
     def __init__(
         self,
@@ -130,6 +130,7 @@ class Model:
             **columns,
         )
         self.design = designs.build(self.spec, data, arrays=arrays, context=context)
+        self.priors = _priors(self.spec, self.design)
 
     @classmethod
     def from_arrays(
@@ -173,36 +174,13 @@ class Model:
         model.design = designs.build_arrays(
             X, y, names=names, intercept=intercept, spec=model.spec, **given
         )
+        model.priors = _priors(model.spec, model.design)
         return model
 
     @property
     def frame(self) -> Any:
         """The training rows of the columns used."""
         return self.design.frame
-
-    @cached_property
-    def priors(self) -> Priors:
-        """The priors as they will be used, in numbers, and what they imply for p."""
-        design = self.design
-        w = design.weights * design.trials
-        share = design.y / design.trials
-        mean = float(np.average(share, weights=w))
-        baseline = Baseline(
-            rows=design.nobs,
-            offset_mean=float(np.average(design.offset, weights=w)),
-            y_mean=mean,
-            y_sd=float(np.sqrt(np.average((share - mean) ** 2, weights=w))),
-        )
-        found = resolve(
-            self.spec.prior,
-            design.columns,
-            link=self.spec.link,
-            family=self.spec.family,
-            intercept=design.intercept,
-            center=self.spec.center,
-            baseline=baseline,
-        )
-        return found.with_rows(design.matrix, design.offset)
 
     @overload
     def fit(
@@ -363,15 +341,10 @@ class Model:
         """
         import xarray as xr
 
-        drawn = predictive.prior_draws(self._target(), draws, seed=seed)
+        groups = requested.prior_groups(self._target(), self.design, draws, seed=seed)
         coords = datatree.coordinates(self.design)
-        outcome = {"y": drawn.pop("y")[None]}
-        groups = {
-            "/prior": datatree.dataset({k: v[None] for k, v in drawn.items()}, coords),
-            "/prior_predictive": datatree.dataset(outcome, coords),
-            "/observed_data": datatree.dataset({"y": self.design.y}, coords, sample_dims=()),
-        }
-        return xr.DataTree.from_dict(groups)
+        groups["observed_data"] = datatree.dataset({"y": self.design.y}, coords, sample_dims=())
+        return xr.DataTree.from_dict({f"/{name}": group for name, group in groups.items()})
 
     def __repr__(self) -> str:
         """Return the model in one line."""
@@ -380,6 +353,29 @@ class Model:
             f"Model({spec.formula!r}, family={spec.family.name}, link={spec.link.label}, "
             f"{self.design.nobs:,} rows, {len(self.design.terms)} terms)"
         )
+
+
+def _priors(spec: Spec, design: Design) -> Priors:
+    """Work the priors out; a wrong word is refused before anything is fitted."""
+    w = design.weights * design.trials
+    share = design.y / design.trials
+    mean = float(np.average(share, weights=w))
+    baseline = Baseline(
+        rows=design.nobs,
+        offset_mean=float(np.average(design.offset, weights=w)),
+        y_mean=mean,
+        y_sd=float(np.sqrt(np.average((share - mean) ** 2, weights=w))),
+    )
+    found = resolve(
+        spec.prior,
+        design.columns,
+        link=spec.link,
+        family=spec.family,
+        intercept=design.intercept,
+        center=spec.center,
+        baseline=baseline,
+    )
+    return found.with_rows(design.matrix, design.offset)
 
 
 def _columns(**given: Any) -> tuple[dict[str, str | None], dict[str, Any]]:

@@ -61,21 +61,34 @@ def interval(fit: Fit, newdata: Any, level: float) -> tuple[np.ndarray, np.ndarr
     """Return probabilities with their intervals; see `Fit.predict_interval`."""
     tails = (1 - level) / 2, (1 + level) / 2
     matrix, offset, _ = _rows(fit, newdata)
+    if not isinstance(matrix, np.ndarray):
+        matrix = matrix.tocsr()
     theta = _theta(fit)
-    if fit.result.draws:
-        p = response(fit, linear(fit, theta, matrix, offset))
-        lower, upper = np.quantile(p, tails, axis=0)
-        return p.mean(axis=0), lower, upper
+    found = np.empty((3, len(offset)))
+    width = max(len(theta), fit.design.p + 1)
+    length = max(1, MEMORY // (8 * width))
+    for begin in range(0, len(offset), length):
+        part = slice(begin, begin + length)
+        eta = linear(fit, theta, matrix[part], offset[part])
+        if fit.result.draws:
+            p = response(fit, eta)
+            found[0, part], found[1:, part] = p.mean(axis=0), np.quantile(p, tails, axis=0)
+        else:
+            found[:, part] = _delta(fit, eta[0], matrix[part], tails[1])
+    return found[0], found[1], found[2]
+
+
+def _delta(fit: Fit, eta: np.ndarray, matrix: Any, tail: float) -> np.ndarray:
+    """Return the response at eta and at the ends of its normal interval, shape (3, n)."""
     from scipy.stats import norm
 
-    eta = linear(fit, theta, matrix, offset)[0]
     dense = matrix if isinstance(matrix, np.ndarray) else matrix.toarray()
     rows = np.column_stack([np.ones(len(eta)), dense]) if fit.design.intercept else dense
-    reach = norm.ppf(tails[1]) * np.sqrt(np.sum((rows @ fit.result.cov) * rows, axis=1))
-    ends = eta - reach, eta + reach
+    reach = norm.ppf(tail) * np.sqrt(np.sum((rows @ fit.result.cov) * rows, axis=1))
+    ends = np.stack([eta, eta - reach, eta + reach])
     if not fit.spec.family.has_sigma:
-        ends = tuple(np.clip(end, *fit.spec.link.domain) for end in ends)
-    return response(fit, eta), response(fit, ends[0]), response(fit, ends[1])
+        ends = np.clip(ends, *fit.spec.link.domain)
+    return response(fit, ends)
 
 
 def _rows(fit: Fit, newdata: Any) -> tuple[Any, np.ndarray, np.ndarray]:

@@ -13,9 +13,11 @@ from bayesglm.inference import predictive
 if TYPE_CHECKING:
     import xarray as xr
 
+    from bayesglm.design import Design
     from bayesglm.fit import Fit
+    from bayesglm.inference.target import Target
 
-__all__ = ["GROUPS", "flat_draws", "group"]
+__all__ = ["GROUPS", "flat_draws", "group", "prior_groups"]
 
 GROUPS = ("log_likelihood", "log_prior", "posterior_predictive", "prior", "prior_predictive")
 # Draws of the prior and prior predictive groups.
@@ -48,13 +50,7 @@ def group(fit: Fit, name: str, *, seed: int = 0) -> dict[str, xr.Dataset]:
         )
     coords = datatree.coordinates(fit.design)
     if name in ("prior", "prior_predictive"):
-        drawn = predictive.prior_draws(fit.target, PRIOR_DRAWS, seed=seed)
-        outcome = {"y": drawn.pop("y")[None]}
-        prior = {key: value[None] for key, value in drawn.items()}
-        return {
-            "prior": datatree.dataset(prior, coords),
-            "prior_predictive": datatree.dataset(outcome, coords),
-        }
+        return prior_groups(fit.target, fit.design, PRIOR_DRAWS, seed=seed)
     flat = flat_draws(fit, name)
     shape = flat.shape[:2]
     flat = flat.reshape(-1, flat.shape[-1])
@@ -67,6 +63,18 @@ def group(fit: Fit, name: str, *, seed: int = 0) -> dict[str, xr.Dataset]:
     else:
         values = predictive.predictive_draws(fit.target, flat, seed=seed)
     return {name: datatree.dataset({"y": values.reshape(*shape, -1)}, coords)}
+
+
+def prior_groups(target: Target, design: Design, draws: int, *, seed: int) -> dict[str, xr.Dataset]:
+    """Draw parameters and outcomes from the prior: groups ``prior`` and ``prior_predictive``."""
+    coords = datatree.coordinates(design)
+    drawn = predictive.prior_draws(target, draws, seed=seed)
+    outcome = {"y": drawn.pop("y")[None]}
+    prior = {name: values[None] for name, values in drawn.items()}
+    return {
+        "prior": datatree.dataset(prior, coords),
+        "prior_predictive": datatree.dataset(outcome, coords),
+    }
 
 
 def flat_draws(fit: Fit, name: str) -> np.ndarray:

@@ -43,6 +43,7 @@ FORMAT = 1
 FIELDS = ("spec", "design", "priors", "result", "seconds", "errors")
 OWN = ("bayesglm_arrays", "bayesglm_frame")
 STANDARD = ("posterior", "sample_stats", "point_estimate", "observed_data", "constant_data")
+SPARSE = ("data", "indices", "indptr")
 # The arrays of a result, and those that may be absent.
 ARRAYS = ("theta", "flat", "cov", "history", "flat_draws")
 
@@ -86,7 +87,9 @@ def write(path: Any, fields: Mapping[str, Any], tree: xr.DataTree, *, data: bool
         finally:
             Path(temporary).unlink(missing_ok=True)
     except OSError as error:
-        raise StorageError(explain(f"the fit cannot be saved: {error}", path=str(path))) from error
+        raise StorageError(
+            explain(f"the fit cannot be saved: {error.strerror or error}", path=str(path))
+        ) from error
 
 
 def _arrays(result: Result, priors: Priors, design: Design, *, data: bool) -> xr.Dataset:
@@ -97,7 +100,10 @@ def _arrays(result: Result, priors: Priors, design: Design, *, data: bool) -> xr
     found["center"] = priors.center
     if data and design.encoding is None:
         matrix = design.matrix
-        found["matrix"] = matrix.toarray() if sp.issparse(matrix) else matrix
+        if sp.issparse(matrix):
+            found |= {f"matrix_{part}": getattr(matrix, part) for part in SPARSE}
+        else:
+            found["matrix"] = matrix
     return xr.Dataset(
         {
             name: ([f"{name}_{axis}" for axis in range(np.ndim(value))], value)
@@ -285,6 +291,11 @@ def _design(
     elif "matrix" in arrays:
         matrix = arrays["matrix"].to_numpy()
     rows = tree["constant_data"]
+    if "matrix_data" in arrays:
+        import scipy.sparse as sp
+
+        parts = tuple(arrays[f"matrix_{part}"].to_numpy() for part in SPARSE)
+        matrix = sp.csc_array(parts, shape=(len(rows["offset"]), len(words["terms"])))
     return Design(
         matrix=matrix,
         intercept=words["intercept"],
