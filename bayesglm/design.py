@@ -13,9 +13,10 @@ import numpy as np
 
 from bayesglm import frames
 from bayesglm.columns import facts
-from bayesglm.encoding import Encoding, Formula, learn, split
+from bayesglm.encoding import Encoding, learn
 from bayesglm.errors import DataError, Finding, SpecificationError, explain
 from bayesglm.expressions import check
+from bayesglm.formulas import Formula, split
 from bayesglm.outcome import Outcome, respond
 from bayesglm.priors import ColumnFacts
 from bayesglm.rows import (

@@ -356,6 +356,14 @@ def student_t(df: float) -> Link:
     return _student_t(float(df))
 
 
+def _df(text: str) -> Any:
+    """Return text as a number; text that is none stays, for `student_t` to refuse."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 @lru_cache(maxsize=256)
 def _student_t(df: float) -> Link:
     return Link(
@@ -415,11 +423,9 @@ def get_link(link: str | Link) -> Link:
     if isinstance(link, Link):
         return link
     if isinstance(link, str):
-        shaped = re.fullmatch(
-            r"student_t\(\s*(?:df\s*=\s*)?(-?\d+\.?\d*(?:[eE][+-]?\d+)?)\s*\)", link.strip()
-        )
+        shaped = re.fullmatch(r"student_t\(\s*(?:df\s*=\s*)?([-+.\w]+)\s*\)", link.strip())
         if shaped:
-            return student_t(float(shaped[1]))
+            return student_t(_df(shaped[1]))
         if link in LINKS:
             return LINKS[link]
     raise SpecificationError(

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bayesglm import frames
-from bayesglm.encoding import Formula
 from bayesglm.errors import DataError, Finding, explain
 from bayesglm.expressions import evaluate
+from bayesglm.formulas import Formula
 from bayesglm.spec import Spec
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bayesglm.design import Design
-from bayesglm.encoding import split
 from bayesglm.errors import BayesGLMError, Finding, Status, StorageError, explain
+from bayesglm.formulas import split
 from bayesglm.inference.result import Result
 from bayesglm.links import Link, get_link
 from bayesglm.outcome import Outcome

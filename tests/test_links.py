@@ -377,9 +377,10 @@ def test_get_link():
     for bad in (0, -1, np.nan, np.inf, "4", True, None):
         with pytest.raises(SpecificationError, match="df must be"):
             student_t(bad)
-    with pytest.raises(SpecificationError, match="df must be"):
-        get_link("student_t(1.2.3)")
-    for bad in (None, 3, "student_t(four)"):
+    for bad in ("student_t(1.2.3)", "student_t(four)", "student_t(df=-1)", "student_t(inf)"):
+        with pytest.raises(SpecificationError, match="df must be"):
+            get_link(bad)
+    for bad in (None, 3, "student_t()"):
         with pytest.raises(SpecificationError, match="unknown link"):
             get_link(bad)
 
