@@ -348,10 +348,10 @@ class Model:
 
     def __repr__(self) -> str:
         """Return the model in one line."""
-        spec = self.spec
+        spec, p = self.spec, self.design.p
         return (
             f"Model({spec.formula!r}, family={spec.family.name}, link={spec.link.label}, "
-            f"{self.design.nobs:,} rows, {len(self.design.terms)} terms)"
+            f"{self.design.nobs:,} rows, {p} {'term' if p == 1 else 'terms'})"
         )
 
 

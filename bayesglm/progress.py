@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["bar", "wanted"]
+__all__ = ["bar", "in_notebook", "wanted"]
+
+type Update = Callable[[int, int], None]
+
+
+def in_notebook() -> bool:
+    """Return whether the code runs in a Jupyter kernel."""
+    shell = sys.modules.get("IPython")
+    running = None if shell is None else shell.get_ipython()
+    return type(running).__name__ == "ZMQInteractiveShell"
 
 
 def wanted(progress: bool | None) -> bool:
@@ -17,20 +27,11 @@ def wanted(progress: bool | None) -> bool:
     >>> wanted(False)
     False
     """
-    if progress is not None:
-        return progress
-    shell = sys.modules.get("IPython")
-    if shell is not None:
-        running = shell.get_ipython()
-        if running is not None and type(running).__name__ == "ZMQInteractiveShell":
-            return True
-    return sys.stderr.isatty()
+    return (in_notebook() or sys.stderr.isatty()) if progress is None else progress
 
 
 @contextmanager
-def bar(
-    label: str, total: int, *, progress: bool | None = None
-) -> Iterator[Callable[[int, int], None] | None]:
+def bar(label: str, total: int, *, progress: bool | None = None) -> Iterator[Update | None]:
     """Show a bar while the block runs; yield its update, or None when quiet.
 
     Parameters
@@ -50,6 +51,12 @@ def bar(
     if not wanted(progress):
         yield None
         return
+    with (_notebook if in_notebook() else _terminal)(label, total) as update:
+        yield update
+
+
+@contextmanager
+def _terminal(label: str, total: int) -> Iterator[Update]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -71,7 +78,34 @@ def bar(
         task = shown.add_task(label, total=total, note="")
 
         def update(done: int, divergences: int) -> None:
-            note = f"{divergences} divergences" if divergences else ""
-            shown.update(task, completed=done, note=note)
+            shown.update(task, completed=done, note=_note(divergences))
 
         yield update
+
+
+@contextmanager
+def _notebook(label: str, total: int) -> Iterator[Update]:
+    """Show an HTML progress element; rich and tqdm would need ipywidgets here, or warn."""
+    from html import escape
+
+    from IPython.display import HTML, display
+
+    begin = time.monotonic()
+    shown = display(HTML(""), display_id=True)
+
+    def update(done: int, divergences: int) -> None:
+        facts = (f"{done:,}/{total:,}", _note(divergences), f"{time.monotonic() - begin:.0f} s")
+        words = ", ".join(fact for fact in facts if fact)
+        element = f"<progress max={total} value={done} style='width:40ex'></progress>"
+        shown.update(HTML(f"{escape(label)} {element} {words}"))
+
+    try:
+        yield update
+    finally:
+        shown.update(HTML(""))
+
+
+def _note(divergences: int) -> str:
+    if not divergences:
+        return ""
+    return "1 divergence" if divergences == 1 else f"{divergences:,} divergences"

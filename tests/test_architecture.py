@@ -104,7 +104,16 @@ SIBLINGS = {"inference.options": {"inference.covariance", "inference.optimize"}}
 
 # Loaded only by the functions that need them.
 HEAVY = {
-    *("arviz", "arviz_base", "arviz_plots", "arviz_stats", "flax", "formulaic", "h5netcdf"),
+    *(
+        "IPython",
+        "arviz",
+        "arviz_base",
+        "arviz_plots",
+        "arviz_stats",
+        "flax",
+        "formulaic",
+        "h5netcdf",
+    ),
     *("jinja2", "matplotlib", "narwhals", "pandas", "polars", "pyarrow", "rich", "scipy"),
     *("sklearn", "statsmodels", "tqdm", "typer", "xarray"),
 }
