@@ -51,6 +51,11 @@ def _half_t(df: float, scale: float) -> Distribution:
     return dist.FoldedDistribution(dist.StudentT(df, 0.0, scale or 1.0))
 
 
+def _sample_sd(rows: Baseline) -> float:
+    """Return the sd of y with divisor n - 1, as R's sd (1 for a constant y)."""
+    return rows.y_sd * float(np.sqrt(rows.rows / max(rows.rows - 1, 1))) or 1.0
+
+
 def _weak(columns: Sequence[ColumnFacts], link: Link, family: Family, rows: Baseline) -> _Scales:
     k = 0.25 / link.density_half
     return _Scales(
@@ -68,13 +73,14 @@ def _rstanarm(
     columns: Sequence[ColumnFacts], link: Link, family: Family, rows: Baseline
 ) -> _Scales:
     factor = 1.595769121605731 if link.name == "probit" else 1.0  # dnorm(0) / dlogis(0)
-    unit = rows.y_sd if family.has_sigma else factor
+    sd = _sample_sd(rows)
+    unit = sd if family.has_sigma else factor
     return _Scales(
         dist.Normal,
         rows.y_mean if family.has_sigma else 0.0,
         2.5 * unit,
         [2.5 * unit / (column.sd_rows or 1.0) for column in columns],
-        dist.Exponential(1 / (rows.y_sd or 1.0)),
+        dist.Exponential(1 / sd),
         center_rows=True,
         center_offset=False,
     )
@@ -91,7 +97,10 @@ def _bambi(columns: Sequence[ColumnFacts], link: Link, family: Family, rows: Bas
     else:
         unit = rows.y_sd if family.has_sigma else 1.0
         beta = [2.5 * unit / sd for sd in sds]
-        location, intercept = (rows.y_mean if family.has_sigma else 0.0), 2.5 * unit
+        location = rows.y_mean if family.has_sigma else 0.0
+        # As in its source: widened by the means of the columns, although these are centred.
+        moved = [sd * column.mean_rows for sd, column in zip(beta, columns, strict=True)]
+        intercept = float(np.hypot(2.5 * unit, np.linalg.norm(moved)))
     return _Scales(
         dist.Normal, location, intercept, beta, _half_t(4.0, rows.y_sd),
         center_rows=True, center_offset=False,
@@ -99,7 +108,7 @@ def _bambi(columns: Sequence[ColumnFacts], link: Link, family: Family, rows: Bas
 
 
 def _gelman(columns: Sequence[ColumnFacts], link: Link, family: Family, rows: Baseline) -> _Scales:
-    unit = 2 * rows.y_sd if family.has_sigma else (1.6 if link.name == "probit" else 1.0)
+    unit = 2 * _sample_sd(rows) if family.has_sigma else (1.6 if link.name == "probit" else 1.0)
     return _Scales(
         dist.Cauchy,
         0.0,
@@ -152,14 +161,7 @@ def resolve(
     """
     own = dict(prior) if isinstance(prior, Mapping) else {}
     preset = own.pop("default", "weak") if isinstance(prior, Mapping) else prior
-    if not isinstance(preset, str) or preset not in PRIORS:
-        raise SpecificationError(
-            explain(
-                f"unknown prior{suggest(preset, PRIORS)}",
-                prior=preset,
-                advice=f"use one of {', '.join(PRIORS)}, or a dict of NumPyro distributions",
-            )
-        )
+    _refuse_unknown(preset, "default" if isinstance(prior, Mapping) else "prior")
     maker = PRIORS[preset]
     scales = None if maker is None else maker(columns, link, family, baseline)
     centred = intercept and center
@@ -171,28 +173,34 @@ def resolve(
     )
     base = None if scales is None else scales.make(scales.location, scales.intercept)
     sigma = scales.sigma if scales is not None and family.has_sigma else None
-    for key, given in own.items():
+    terms = [column.term for column in columns]
+    # A term is narrower than the column it is made of, so it is looked at last.
+    for key in sorted(own, key=lambda key: key in terms):
+        given = own[key]
         _refuse_odd(key, given)
-        places = [j for j, c in enumerate(columns) if c.term == key or c.variables == (key,)]
+        places = [j for j, column in enumerate(columns) if column.variables == (key,)]
         if key == "Intercept" and intercept:
             base = given
         elif key == "sigma" and family.has_sigma:
             sigma = given
+        elif key in terms:
+            beta[terms.index(key)] = given
         elif places:
             for j in places:
                 beta[j] = given
         else:
-            known = ["Intercept"] * intercept + [column.term for column in columns]
+            known = ["Intercept"] * intercept + ["sigma"] * family.has_sigma + terms
+            sources = [name for column in columns for name in column.variables]
             raise SpecificationError(
                 explain(
-                    f"the prior names no term or column{suggest(key, known)}",
+                    f"the prior names no term or column{suggest(key, [*known, *sources])}",
                     term=key,
                     advice="the terms are " + ", ".join(known),
                 )
             )
     return Priors(
         name=f"custom, else {preset}" if own else preset,
-        terms=tuple(column.term for column in columns),
+        terms=tuple(terms),
         has_intercept=intercept,
         intercept=base if intercept else None,
         beta=tuple(beta),
@@ -202,6 +210,21 @@ def resolve(
         link=link,
         gaussian=family.has_sigma,
     )
+
+
+def _refuse_unknown(preset: Any, word: str) -> None:
+    if isinstance(preset, str) and preset in PRIORS:
+        return
+    names = ", ".join(PRIORS)
+    if preset in ("horseshoe", "r2d2"):
+        wrong, advice = "this shrinkage prior is not available yet", f"use one of {names}"
+    elif word == "default":
+        wrong = f"the default of a dict of priors must be a name{suggest(preset, PRIORS)}"
+        advice = f"use one of {names}"
+    else:
+        wrong = f"unknown prior{suggest(preset, PRIORS)}"
+        advice = f"use one of {names}, or a dict of NumPyro distributions"
+    raise SpecificationError(explain(wrong, advice=advice, **{word: preset}))
 
 
 def _refuse_odd(key: str, given: Any) -> None:
@@ -221,7 +244,14 @@ def _refuse_odd(key: str, given: Any) -> None:
                 f"the prior of {key!r} must be a scalar distribution",
                 batch_shape=given.batch_shape,
                 event_shape=given.event_shape,
+                advice="give each term a distribution of its own",
             )
         )
-    if given.is_discrete:
-        raise SpecificationError(explain(f"the prior of {key!r} must be continuous"))
+    if given.is_discrete or isinstance(given, (dist.Delta, dist.ImproperUniform)):
+        raise SpecificationError(
+            explain(
+                f"the prior of {key!r} must be continuous and proper",
+                prior=type(given).__name__,
+                advice="use a distribution such as Normal(0, 2.5); None is the flat prior",
+            )
+        )

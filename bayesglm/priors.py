@@ -5,6 +5,8 @@ The prior of the intercept speaks of the centred predictors, so of the baseline 
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,10 @@ type Distribution = dist.Distribution
 # Draws and rows behind the implied quantiles of p.
 DRAWS, ROWS = 1_000, 500
 SHOWN = (0.05, 0.5, 0.95)
+# How the ends of a truncated distribution are said.
+ENDS = (("from", "low"), ("to", "high"))
+# Batches of draws among which enough possible ones are looked for, under a link with a domain.
+BATCHES = 100
 
 
 @dataclass(frozen=True)
@@ -145,15 +151,28 @@ class Priors:
             )
         return pd.DataFrame(rows).set_index("term")
 
-    def with_rows(self, matrix: Any, offset: np.ndarray) -> Priors:
-        """Return the same priors, able to say what they imply for p on these rows."""
+    def with_rows(self, matrix: Any, offset: np.ndarray, live: Any = None) -> Priors:
+        """Return the same priors, able to say what they imply for p on these rows.
+
+        Parameters
+        ----------
+        matrix : ndarray or scipy sparse array, shape (n, p)
+        offset : ndarray, shape (n,)
+        live : ndarray of bool, shape (n,), optional
+            Rows that count (weight > 0); all if absent.
+        """
+        if not isinstance(matrix, np.ndarray):
+            matrix = matrix.tocsr()
+        if live is not None and not live.all():
+            matrix, offset = matrix[live], offset[live]
         return replace(self, rows=(matrix, offset))
 
     def implied_quantiles(self, draws: int = DRAWS, seed: int = 0) -> tuple[float, ...]:
         """Return the 5, 50 and 95 % quantiles of p over prior draws and rows.
 
-        Draws that give an impossible probability (links ``log`` and ``identity``) are left out,
-        as the model leaves them out. Empty where a prior is flat.
+        The links ``log`` and ``identity`` truncate the prior to the coefficients that give every
+        row a possible probability, as the likelihood does. Empty where a prior is flat, where the
+        rows are not known, and where hardly any draw is possible.
 
         Parameters
         ----------
@@ -162,38 +181,59 @@ class Priors:
         seed : int
             Fixes them.
         """
-        proper = all(prior is not None for _, prior in self._named)
-        if self.rows is None or not proper:
+        if self.rows is None or not self._proper:
             return ()
         eta = self._draw_eta(draws, seed)
-        lower, upper = self.link.domain
-        if self.link.partial and not self.gaussian:
-            eta = eta[((eta >= lower) & (eta <= upper)).all(axis=1)]
         if not len(eta):
             return ()
         with scope("float64"):
             p = eta if self.gaussian else np.asarray(self.link.inverse(eta))
         return tuple(float(q) for q in np.quantile(p, SHOWN))
 
+    @property
+    def _proper(self) -> bool:
+        return all(prior is not None for _, prior in self._named)
+
     def _draw_eta(self, draws: int, seed: int) -> np.ndarray:
+        """Return eta of some rows, shape (draws, rows); under a partial link only possible draws."""
+        matrix, offset = self.rows
+        offset = offset - self.offset_center
+        chosen = np.unique(np.linspace(0, len(offset) - 1, min(ROWS, len(offset))).astype(int))
+        shown = matrix[chosen] if isinstance(matrix, np.ndarray) else matrix[chosen].toarray()
+        generator = np.random.default_rng(seed)
+        if self.gaussian or not self.link.partial:
+            theta = self._sample(draws, int(generator.integers(2**31)))
+            return self._eta(theta, shown, offset[chosen])
+        kept: list[np.ndarray] = []
+        for _ in range(BATCHES):
+            theta = self._sample(draws, int(generator.integers(2**31)))
+            # The few rows first: most impossible draws fall here.
+            theta = theta[self._possible(self._eta(theta, shown, offset[chosen]))]
+            theta = theta[self._possible(self._eta(theta, matrix, offset))]
+            kept.append(self._eta(theta, shown, offset[chosen]))
+            if sum(map(len, kept)) >= draws:
+                break
+        return np.concatenate(kept)[:draws]
+
+    def _sample(self, draws: int, seed: int) -> np.ndarray:
+        """Draw the centred intercept (0 without one) and the coefficients, shape (draws, 1 + p)."""
         import jax
 
-        matrix, offset = self.rows
-        chosen = np.unique(np.linspace(0, len(offset) - 1, min(ROWS, len(offset))).astype(int))
-        rows = (
-            matrix[chosen] if isinstance(matrix, np.ndarray) else matrix.tocsr()[chosen].toarray()
-        )
+        theta = np.zeros((draws, 1 + len(self.terms)))
         with scope("float64"):
-            keys = jax.random.split(jax.random.key(seed), len(self.terms) + 1)
-            beta = [
-                np.asarray(prior.sample(key, (draws,)))
-                for key, prior in zip(keys, self.beta, strict=False)
-                if prior is not None
-            ]
-            eta = np.column_stack(beta) @ (rows - self.center).T if beta else 0.0
-            if self.intercept is not None:
-                eta = eta + np.asarray(self.intercept.sample(keys[-1], (draws,)))[:, None]
-        return np.broadcast_to(eta + (offset[chosen] - self.offset_center), (draws, len(chosen)))
+            keys = jax.random.split(jax.random.key(seed), theta.shape[1])
+            for j, prior in enumerate((self.intercept, *self.beta)):
+                if prior is not None:
+                    theta[:, j] = np.asarray(prior.sample(keys[j], (draws,)))
+        return theta
+
+    def _eta(self, theta: np.ndarray, matrix: Any, offset: np.ndarray) -> np.ndarray:
+        base = theta[:, 0] - theta[:, 1:] @ self.center
+        return np.asarray((matrix @ theta[:, 1:].T).T) + base[:, None] + offset
+
+    def _possible(self, eta: np.ndarray) -> np.ndarray:
+        lower, upper = self.link.domain
+        return np.asarray(((eta >= lower) & (eta <= upper)).all(axis=1))
 
     def __repr__(self) -> str:
         """Return the table as text, with what it implies for p."""
@@ -204,9 +244,13 @@ class Priors:
         return "\n".join([*lines, self._implication()])
 
     def _implication(self) -> str:
+        if not self._proper:
+            return "a flat prior implies no distribution of p"
+        if self.rows is None:
+            return "what it implies for p cannot be said without the data"
         quantiles = self.implied_quantiles()
         if not quantiles:
-            return "a flat prior implies no distribution of p"
+            return "hardly any draw gives every row a possible p; use narrower priors"
         low, middle, high = quantiles
         what = "the mean of y" if self.gaussian else "p"
         return f"implied 5, 50, 95 % quantiles of {what}: {low:.3f}, {middle:.3f}, {high:.3f}"
@@ -232,19 +276,53 @@ def describe(prior: Distribution | None) -> str:
     """
     if prior is None:
         return "flat"
-    if isinstance(prior, dist.FoldedDistribution) and isinstance(prior.base_dist, dist.StudentT):
-        return "Half" + describe(prior.base_dist)
-    order = {"df": 0, "loc": 1}
-    names = sorted(type(prior).arg_constraints, key=lambda name: (order.get(name, 2), name))
-    values = ", ".join(f"{float(getattr(prior, name)):.4g}" for name in names)
-    return f"{type(prior).__name__}({values})"
+    name, base = type(prior).__name__, getattr(prior, "base_dist", None)
+    # LogNormal and others are made of a base themselves; what they have in numbers comes first.
+    words = [w for w in inspect.signature(type(prior).__init__).parameters if w != "validate_args"]
+    numbers = {w: float(getattr(prior, w)) for w in words if _is_number(getattr(prior, w, None))}
+    if isinstance(prior, dist.FoldedDistribution) and isinstance(base, dist.StudentT):
+        return "Half" + describe(base)
+    if base is not None and set(numbers) & {"low", "high"}:
+        ends = [f"{word} {numbers[end]:.4g}" for word, end in ENDS if end in numbers]
+        return " ".join([describe(base), *ends])
+    inside = [f"{number:.4g}" for number in numbers.values()]
+    if not inside and isinstance(base, dist.Distribution):
+        inside = [describe(base)]
+    return f"{name}({', '.join(inside)})"
+
+
+def _is_number(value: Any) -> bool:
+    number = isinstance(value, (int, float)) or hasattr(value, "dtype")
+    return number and np.ndim(value) == 0
 
 
 def _central(prior: Distribution | None) -> tuple[float, float]:
+    """Return the 2.5 and 97.5 % quantiles; NaN where nobody knows them."""
     if prior is None:
         return -np.inf, np.inf
     try:
         with scope("float64"):
             return float(prior.icdf(0.025)), float(prior.icdf(0.975))
-    except NotImplementedError:
-        return float("nan"), float("nan")
+    except (NotImplementedError, ImportError):
+        # NumPyro asks for another package for these; SciPy has them.
+        same = _in_scipy(prior)
+        return (np.nan, np.nan) if same is None else (float(same(0.025)), float(same(0.975)))
+
+
+def _in_scipy(prior: Distribution) -> Callable[[float], Any] | None:
+    """Return the quantile function of a distribution whose NumPyro has none."""
+    from scipy import stats
+
+    match prior:
+        case dist.StudentT():
+            return stats.t(float(prior.df), float(prior.loc), float(prior.scale)).ppf
+        case dist.FoldedDistribution(base_dist=dist.StudentT() as base) if float(base.loc) == 0:
+            whole = stats.t(float(base.df), 0.0, float(base.scale))
+            return lambda q: whole.ppf((1 + q) / 2)
+        case dist.Beta():
+            return stats.beta(float(prior.concentration1), float(prior.concentration0)).ppf
+        case dist.Gamma():
+            return stats.gamma(float(prior.concentration), scale=1 / float(prior.rate)).ppf
+        case dist.InverseGamma():
+            return stats.invgamma(float(prior.concentration), scale=float(prior.rate)).ppf
+    return None
