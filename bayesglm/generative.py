@@ -12,6 +12,7 @@ Rows with weight 0 (absent rows, padding) are masked, because 0 times minus infi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,12 +26,14 @@ from numpyro.distributions import biject_to
 if TYPE_CHECKING:
     from bayesglm.families import Family
     from bayesglm.links import Link
-    from bayesglm.predictors import Predictor
+    from bayesglm.predictors import Predictor, Site
 
 __all__ = [
     "Data",
     "Structure",
     "draw",
+    "eta_at",
+    "linear_predictor",
     "log_density",
     "log_prior",
     "model",
@@ -67,8 +70,8 @@ class Structure:
 
     Attributes
     ----------
-    sites : tuple of (str, tuple of int)
-        Each site's name and its places in the flat unconstrained vector.
+    sites : tuple of Site
+        Each site's name, its places in the flat unconstrained vector, and its shape.
     size : int
         Length of that vector.
     """
@@ -77,15 +80,21 @@ class Structure:
     link: Link
     predictors: tuple[Predictor, ...]
     aggregated: bool
-    sites: tuple[tuple[str, tuple[int, ...]], ...]
+    sites: tuple[Site, ...]
     size: int
+
+
+def linear_predictor(structure: Structure, data: Data) -> Array:
+    """Declare the sites of the predictors; return eta of the rows, shape (n,), link scale."""
+    eta = data.offset
+    for predictor, part in zip(structure.predictors, data.parts, strict=True):
+        eta = eta + predictor.eta(part)
+    return eta
 
 
 def model(structure: Structure, data: Data, *, observed: bool = True) -> None:
     """Declare the model to NumPyro: the sites of the predictors, then the outcome ``y``."""
-    eta = data.offset
-    for predictor, part in zip(structure.predictors, data.parts, strict=True):
-        eta = eta + predictor.eta(part)
+    eta = linear_predictor(structure, data)
     sigma = numpyro.sample("sigma", data.sigma) if structure.family.has_sigma else None
     outcome = structure.family.distribution(
         eta, data.trials, structure.link, sigma=sigma, aggregated=structure.aggregated
@@ -95,19 +104,22 @@ def model(structure: Structure, data: Data, *, observed: bool = True) -> None:
 
 
 def unravel(structure: Structure, flat: Array) -> dict[str, Array]:
-    """Split the flat unconstrained vector into its sites.
-
-    A site with one place is a scalar, except a coefficient block, which keeps its axis.
-    """
-    scalars = ("Intercept_centered", "sigma")
-    return {
-        name: flat[places[0]] if name in scalars else flat[jnp.asarray(places)]
-        for name, places in structure.sites
-    }
+    """Split the flat unconstrained vector into its sites."""
+    return {site.name: _piece(flat, site).reshape(site.shape) for site in structure.sites}
 
 
-def _trace(structure: Structure, data: Data, flat: Array) -> tuple[dict[str, Any], Array]:
-    """Run the model at an unconstrained point; return its trace and the log Jacobian."""
+def _piece(flat: Array, site: Site) -> Array:
+    places = site.places
+    # A slice, where it is one, is cheaper to run and to differentiate than a gather.
+    return (
+        flat[places[0] : places[-1] + 1] if isinstance(places, range) else flat[jnp.asarray(places)]
+    )
+
+
+def _trace(
+    structure: Structure, data: Data, flat: Array, run: Callable[..., Any] = model
+) -> tuple[dict[str, Any], Array, Any]:
+    """Run the model at an unconstrained point; return trace, log Jacobian and what it returned."""
     values = unravel(structure, flat)
     jacobian = [jnp.zeros((), flat.dtype)]
 
@@ -120,8 +132,14 @@ def _trace(structure: Structure, data: Data, flat: Array) -> tuple[dict[str, Any
         jacobian.append(jnp.sum(bijection.log_abs_det_jacobian(raw, value)))
         return value
 
-    run = handlers.trace(handlers.substitute(model, substitute_fn=place))
-    return run.get_trace(structure, data), sum(jacobian[1:], jacobian[0])
+    with handlers.trace() as trace:
+        returned = handlers.substitute(run, substitute_fn=place)(structure, data)
+    return trace, sum(jacobian[1:], jacobian[0]), returned
+
+
+def eta_at(structure: Structure, data: Data, flat: Array) -> Array:
+    """Return eta of the rows at an unconstrained point, shape (n,), link scale."""
+    return _trace(structure, data, flat, linear_predictor)[2]
 
 
 def _prior_of(trace: dict[str, Any]) -> Array:
@@ -143,7 +161,7 @@ def log_prior(structure: Structure, data: Data, flat: Array, *, jacobian: bool) 
     With ``jacobian`` it is the density of the unconstrained vector itself (NUTS, Laplace);
     without, that of the parameters as the user names them (MAP).
     """
-    trace, log_jacobian = _trace(structure, data, flat)
+    trace, log_jacobian, _ = _trace(structure, data, flat)
     return _prior_of(trace) + (log_jacobian if jacobian else 0.0)
 
 
@@ -154,14 +172,14 @@ def pointwise(structure: Structure, data: Data, flat: Array) -> Array:
 
 def log_density(structure: Structure, data: Data, flat: Array, *, jacobian: bool) -> Array:
     """Return log p(y, theta) at an unconstrained point; see `log_prior` for ``jacobian``."""
-    trace, log_jacobian = _trace(structure, data, flat)
+    trace, log_jacobian, _ = _trace(structure, data, flat)
     density = jnp.sum(_likelihood_of(trace)) + _prior_of(trace)
     return density + (log_jacobian if jacobian else 0.0)
 
 
 def reported(structure: Structure, data: Data, flat: Array) -> dict[str, Array]:
     """Return the parameters as the user names them: Intercept, beta (padded), sigma."""
-    trace, _ = _trace(structure, data, flat)
+    trace = _trace(structure, data, flat)[0]
     kinds = ("sample", "deterministic")
     return {n: s["value"] for n, s in trace.items() if s["type"] in kinds and n != "y"}
 

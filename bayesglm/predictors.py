@@ -22,7 +22,15 @@ from numpyro.distributions import constraints
 if TYPE_CHECKING:
     from bayesglm.matrices import Matrix
 
-__all__ = ["Flat", "Linear", "LinearPart", "Predictor", "stack"]
+__all__ = ["Flat", "Linear", "LinearPart", "Predictor", "Site", "stack"]
+
+
+class Site(NamedTuple):
+    """A NumPyro site of unknowns: its name, its places in the flat vector, and its shape."""
+
+    name: str
+    places: Sequence[int]
+    shape: tuple[int, ...]
 
 
 class Predictor(Protocol):
@@ -93,14 +101,15 @@ class Linear:
     blocks: tuple[tuple[int, ...], ...]
 
     @property
-    def sites(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
-        """Names of the sites and their places in the flat vector (intercept first)."""
+    def sites(self) -> tuple[Site, ...]:
+        """The sites, the intercept's first; this predictor's are the first of the flat vector."""
         first = int(self.intercept)
-        head = (("Intercept_centered", (0,)),) if self.intercept else ()
+        head = (Site("Intercept_centered", (0,), ()),) if self.intercept else ()
         if len(self.blocks) == 1:
-            return (*head, ("beta", tuple(range(first, first + self.size))))
+            return (*head, Site("beta", range(first, first + self.size), (self.size,)))
         return head + tuple(
-            (f"beta_{k}", tuple(first + j for j in block)) for k, block in enumerate(self.blocks)
+            Site(f"beta_{k}", tuple(first + j for j in block), (len(block),))
+            for k, block in enumerate(self.blocks)
         )
 
     def coefficients(self, part: LinearPart) -> Array:

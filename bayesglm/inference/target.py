@@ -25,7 +25,7 @@ from bayesglm.errors import InferenceError, explain
 from bayesglm.generative import Data, Structure
 from bayesglm.matrices import MIN_COLUMNS, MIN_ROWS, bucket, pad_rows, place
 from bayesglm.precision import dtype
-from bayesglm.predictors import Flat, Linear, LinearPart, stack
+from bayesglm.predictors import Flat, Linear, LinearPart, Site, stack
 
 if TYPE_CHECKING:
     from bayesglm.design import Design
@@ -157,10 +157,10 @@ class Target:
         flat[:wanted] = theta
         if self.intercept:
             flat[0] += self.center @ theta[1:] + self.offset_center
-        for name, places in self.structure.sites:
-            block = self._prior_of(name)
+        for site in self.structure.sites:
+            block = self._prior_of(site.name)
             if block is not None and not _real(block):
-                at = np.array(places)
+                at = np.array(site.places)
                 raw = np.asarray(biject_to(block.support).inv(jnp.asarray(flat[at])))
                 if not np.isfinite(raw).all():
                     raise InferenceError(
@@ -232,7 +232,7 @@ def build(
         offset_center=_host(priors.offset_center, number),
     )
     sigma = _sigma(priors, flat) if family.has_sigma else None
-    sites = linear.sites + ((("sigma", (columns,)),) if family.has_sigma else ())
+    sites = linear.sites + ((Site("sigma", (columns,), ()),) if family.has_sigma else ())
     structure = Structure(
         family, link, (linear,), design.aggregated, sites, columns + int(family.has_sigma)
     )
