@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bayesglm import frames
 from bayesglm.columns import facts
-from bayesglm.encoding import Encoding, learn
+from bayesglm.encoding import Encoding, learn, used
 from bayesglm.errors import DataError, Finding, SpecificationError, explain
-from bayesglm.expressions import check
 from bayesglm.formulas import Formula, split
 from bayesglm.outcome import Outcome, respond
 from bayesglm.priors import ColumnFacts
@@ -210,7 +210,38 @@ def build(
         frame = frame.assign(**{name: aligned(values, frame, name)})
     if not len(frame):
         raise DataError(explain("the data have no rows"))
-    frame, kept, findings = complete(frame, spec.missing)
+    frame, kept, findings = complete(frame, spec.missing, spec.weights)
+    design = partial(_assemble, spec, formula, source=data, context=context)
+    live = row_weights(frame, spec)[0] > 0
+    if live.all():
+        return design(frame, kept, findings)
+    try:
+        return design(frame, kept, findings)
+    except DataError:
+        # Weight 0 is absence: what only such a row has (a level, a value) must not stop a fit.
+        note = Finding(
+            "left-out",
+            "note",
+            f"{int((~live).sum())} rows of weight 0 were left out: some of them cannot be used "
+            "(values or levels that no other row has).",
+            value=float((~live).sum()),
+        )
+        rest = np.ones(len(live), dtype=bool) if kept is None else kept.copy()
+        rest[rest] = live
+        return design(frame[live], rest, (*findings, note))
+
+
+def _assemble(
+    spec: Spec,
+    formula: Formula,
+    frame: pd.DataFrame,
+    kept: np.ndarray | None,
+    findings: tuple[Finding, ...],
+    *,
+    source: Any,
+    context: Mapping[str, Any],
+) -> Design:
+    """Encode rows that are complete."""
     weights, more = row_weights(frame, spec)
     trials = None if spec.trials is None else column(frame, spec.trials)
     y, counted, outcome = respond(
@@ -224,13 +255,15 @@ def build(
         # Knots, centres and levels are learned on the rows that count, then used on all.
         encoding, _, structure = learn(formula, right[live], context)
         matrix = encoding.apply(right, context)
+    if not encoding.names:
+        raise DataError(explain("the model has no coefficients", formula=formula.text))
     refuse_infinite(matrix, encoding.terms)
     columns = facts(
         matrix,
         encoding.terms,
         weights * counted,
         live,
-        _words(structure, encoding, formula, context),
+        used(structure, encoding, formula, context),
     )
     return Design(
         matrix=matrix,
@@ -248,7 +281,7 @@ def build(
         offset_column=spec.offset,
         frame=frame,
         kept=kept,
-        source=data,
+        source=source,
         context=context,
         findings=(
             *findings,
@@ -274,9 +307,10 @@ def build_arrays(
     import pandas as pd
     import scipy.sparse as sp
 
-    if names is None and isinstance(X, pd.DataFrame):
-        names = [str(name) for name in X.columns]
     sparse = sp.issparse(X)
+    if frames.has_names(X):
+        X = frames.select(X, frames.column_names(X))
+        names = list(X.columns) if names is None else names
     try:
         matrix = sp.csc_array(X, dtype=float) if sparse else np.asarray(X, dtype=float)
     except (TypeError, ValueError) as error:
@@ -299,8 +333,16 @@ def build_arrays(
         raise SpecificationError(
             explain('missing="drop" is for tables', advice="drop the rows of the arrays yourself")
         )
-    frame = pd.DataFrame(index=X.index if isinstance(X, pd.DataFrame) else pd.RangeIndex(n))
+    if not p and not intercept:
+        raise DataError(explain("the model has no coefficients", shape=matrix.shape))
     given = {"y": y, "__trials": trials, "__weights": weights, "__offset": offset}
+    # An array has no index: the rows are those of the first Series of their length, if there is one.
+    labelled = (
+        v.index
+        for v in (X, *given.values())
+        if isinstance(v, (pd.DataFrame, pd.Series)) and len(v) == n
+    )
+    frame = pd.DataFrame(index=next(labelled, pd.RangeIndex(n)))
     for name, values in given.items():
         if values is not None:
             frame = frame.assign(**{name: aligned(values, frame, name)})
@@ -361,7 +403,7 @@ def encode(design: Design, newdata: Any) -> NewRows:
                 )
             )
         wanted.append(design.offset_column)
-    frame = frames.select(newdata, wanted) if wanted else _empty(newdata)
+    frame = frames.select(newdata, wanted) if wanted else frames.bare(newdata)
     frames.refuse_missing(frame, advice="drop or fill these rows of the new data")
     matrix = design.encoding.apply(frame, design.context)
     refuse_infinite(matrix, design.terms)
@@ -383,11 +425,7 @@ def _encode_arrays(design: Design, newdata: Any) -> NewRows:
             explain("the model was given its offset as an array, so it cannot predict for new data")
         )
     index = None
-    if (
-        not sp.issparse(newdata)
-        and not isinstance(newdata, np.ndarray)
-        and hasattr(newdata, "columns")
-    ):
+    if isinstance(newdata, Mapping) or frames.has_names(newdata):
         newdata = frames.select(newdata, design.terms)
         index = newdata.index
     try:
@@ -400,29 +438,3 @@ def _encode_arrays(design: Design, newdata: Any) -> NewRows:
         )
     refuse_infinite(matrix, design.terms)
     return NewRows(matrix, np.zeros(matrix.shape[0]), index)
-
-
-def _empty(newdata: Any) -> pd.DataFrame:
-    """Return a table without columns for an intercept-only model."""
-    import pandas as pd
-
-    frames.column_names(newdata)
-    index = newdata.index if isinstance(newdata, pd.DataFrame) else range(frames.rows_of(newdata))
-    return pd.DataFrame(index=index)
-
-
-def _words(
-    structure: tuple[tuple[str, tuple[str, ...]], ...],
-    encoding: Encoding,
-    formula: Formula,
-    context: Mapping[str, Any],
-) -> dict[str, tuple[tuple[str, ...], bool]]:
-    """Return for each term the columns it uses, and whether it comes from factors alone."""
-    found = {}
-    for term, factors in structure:
-        used: dict[str, None] = {}
-        for factor in factors:
-            text = f"`{factor}`" if factor in encoding.columns else factor
-            used |= dict.fromkeys(sorted(check(text, formula.text, context=context)))
-        found[term] = (tuple(used), all(f in encoding.categories for f in factors))
-    return found

@@ -21,12 +21,16 @@ from bayesglm.formulas import Formula
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Column", "Encoding", "learn"]
+__all__ = ["Column", "Encoding", "learn", "used"]
 
 # Wider than this with fewer non-zeros than this share, a matrix is kept sparse.
 WIDE, THIN = 100, 0.1
 BOUNDED = ("bs",)
-EXTRAPOLATING = ("poly", "cr", "cc", "cs", "natural_cubic_spline", "cubic_spline")
+EXTRAPOLATING = ("poly", "bs", "cr", "cc", "cs")
+# formulaic's own functions have no square root; the user's stand above ours.
+OURS = {"sqrt": np.sqrt}
+# Powers of whole numbers up to here do not wrap around; names of levels look better whole.
+WHOLE = 3_000
 
 
 @dataclass(frozen=True)
@@ -108,27 +112,14 @@ class Encoding:
         """Give columns the kinds they had in training, refusing unseen levels."""
         import pandas as pd
 
-        prepared = {}
+        prepared: dict[str, Any] = {}
+        factored = _factored(self.right)
         for name, column in self.columns.items():
             values = frame[name]
             if column.kind == "category":
-                seen = pd.unique(values)
-                strange = [level for level in seen if level not in column.levels]
-                if strange:
-                    raise DataError(
-                        explain(
-                            f"column {name!r} has levels that were not there in training",
-                            levels=_plain(strange[:5]),
-                            advice=f"the known levels are {list(column.levels)[:20]}",
-                        )
-                    )
-                if isinstance(values.dtype, pd.CategoricalDtype):
-                    values = values.cat.remove_unused_categories()
-                prepared[name] = pd.Categorical(values, categories=list(column.levels))
+                prepared[name] = _category(values, name, column)
             else:
-                prepared[name] = _number(values, name)
-                if column.kind == "bool" and not np.isin(prepared[name], (0, 1)).all():
-                    raise DataError(explain(f"column {name!r} must hold True or False"))
+                prepared[name] = _number(values, name, column, whole=name in factored)
         return pd.DataFrame(prepared, index=frame.index)
 
     def single_levels(self) -> tuple[Finding, ...]:
@@ -156,6 +147,8 @@ class Encoding:
                 if column is None or column.kind != "number":
                     continue
                 values = np.asarray(frame[name], dtype=float)
+                if not values.size:
+                    continue
                 worst = float(max(column.lower - values.min(), values.max() - column.upper))
                 if worst > 0:
                     found.append(
@@ -172,18 +165,63 @@ class Encoding:
         return tuple(found)
 
 
-def _number(values: pd.Series, name: str) -> Any:
+def _category(values: pd.Series, name: str, column: Column) -> Any:
+    """Return a column as a factor with the levels of training."""
     import pandas as pd
 
-    if not pd.api.types.is_numeric_dtype(values.dtype):
+    codes, seen = pd.factorize(values)
+    place = {level: code for code, level in enumerate(column.levels)}
+    strange = [level for level in seen if level not in place]
+    if strange:
+        raise DataError(
+            explain(
+                f"column {name!r} has levels that were not there in training",
+                levels=_plain(strange[:5]),
+                advice=f"the known levels are {list(column.levels)[:20]}",
+            )
+        )
+    # By equality, so that 0 and 1 stand for False and True, 2.0 for 2.
+    table = np.array([place[level] for level in seen], dtype=np.int64)
+    return pd.Categorical.from_codes(table[codes], categories=pd.Index(column.levels))
+
+
+def _number(values: pd.Series, name: str, column: Column, *, whole: bool) -> Any:
+    """Return a column as numbers or truth values, as it was in training."""
+    import pandas as pd
+
+    boolean = pd.api.types.is_bool_dtype(values.dtype)
+    if not boolean and not pd.api.types.is_numeric_dtype(values.dtype):
         raise DataError(
             explain(f"column {name!r} must hold numbers, as in training", dtype=str(values.dtype))
         )
-    if pd.api.types.is_bool_dtype(values.dtype):
-        return values.to_numpy(dtype=bool)
-    # Whole numbers stay whole: C(x) names its levels by them.
-    whole = pd.api.types.is_integer_dtype(values.dtype)
+    if column.kind == "bool":
+        numbers = values.to_numpy(dtype=float)
+        if not np.isin(numbers, (0, 1)).all():
+            raise DataError(
+                explain(
+                    f"column {name!r} must hold True or False, as in training",
+                    value=float(numbers[~np.isin(numbers, (0, 1))][0]),
+                )
+            )
+        return numbers.astype(bool)
+    # C(x) names its levels by whole numbers; elsewhere floats, because x**3 of whole numbers may
+    # wrap around without a word.
+    whole = whole and (boolean or pd.api.types.is_integer_dtype(values.dtype))
+    whole = whole and max(abs(column.lower), abs(column.upper)) <= WHOLE
     return values.to_numpy(dtype=np.int64 if whole else float)
+
+
+def _factored(right: str) -> set[str]:
+    """Return the columns that stand inside C()."""
+    found: set[str] = set()
+    for match in re.finditer(r"(?<![\w.])C\(", right):
+        depth, end = 1, match.end()
+        while depth and end < len(right):
+            depth += {"(": 1, ")": -1}.get(right[end], 0)
+            end += 1
+        inner = right[match.end() : end - 1]
+        found |= {a or b for a, b in re.findall(r"`([^`]*)`|([^\W\d]\w*)", inner)}
+    return found
 
 
 def learn(
@@ -205,6 +243,11 @@ def learn(
     sparse = max(_level_counts(formula, columns, prepared), default=0) > WIDE
     matrix, spec = _materialize(formula.right, prepared, context, sparse=sparse)
     names = tuple(str(name) for name in spec.column_names)
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(
+            explain("two terms have the same name", term=twice, advice="rename a column")
+        )
     if sparse and matrix.nnz > THIN * matrix.shape[0] * matrix.shape[1]:
         sparse, matrix = False, matrix.toarray()
     structure = tuple(
@@ -228,11 +271,12 @@ def _level_counts(
     formula: Formula, columns: Mapping[str, Column], frame: pd.DataFrame
 ) -> list[int]:
     """Return how many levels each factor has; numbers are factors inside C()."""
-    counts = [len(column.levels) for column in columns.values() if column.kind == "category"]
-    for name in re.findall(r"\bC\(\s*`?([^`,)]+?)`?\s*[,)]", formula.right):
-        if name in columns and columns[name].kind == "number":
-            counts.append(int(frame[name].nunique()))
-    return counts
+    factored = _factored(formula.right)
+    return [
+        len(column.levels) if column.kind == "category" else int(frame[name].nunique())
+        for name, column in columns.items()
+        if column.kind == "category" or (column.kind == "number" and name in factored)
+    ]
 
 
 def _learn_column(values: pd.Series, name: str) -> Column:
@@ -248,8 +292,6 @@ def _learn_column(values: pd.Series, name: str) -> Column:
     ):
         return Column("number", (), float(values.min()), float(values.max()))
     kinds = {str} if isinstance(values.dtype, pd.StringDtype) else {type(v) for v in values}
-    if kinds <= {bool, np.bool_}:
-        return Column("category", (False, True))
     if not all(issubclass(kind, str) for kind in kinds):
         raise DataError(
             explain(
@@ -295,7 +337,7 @@ def _materialize(
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", DataMismatchWarning)
-            matrix = spec.get_model_matrix(frame, context=dict(context or {}))
+            matrix = spec.get_model_matrix(frame, context={**OURS, **(context or {})})
     except DataMismatchWarning as error:
         strange = re.sub(r"np\.\w+\((.*?)\)", r"\1", "".join(re.findall(r"\{.*\}", str(error))))
         raise DataError(
@@ -306,13 +348,13 @@ def _materialize(
     except Exception as error:
         # formulaic wraps whatever a transform raises; the border translates it once.
         cause = error.__cause__ or error
-        raise DataError(
-            explain(
-                f"the columns cannot be encoded: {str(cause).splitlines()[0] if str(cause) else cause!r}",
-                formula=right,
-                advice=_range_advice(transforms),
-            )
-        ) from error
+        told = str(cause).splitlines()[0] if str(cause) else repr(cause)
+        wrong, advice = f"the columns cannot be encoded: {told}", ""
+        if "upper and/or lower bounds" in told:
+            wrong, advice = "values lie beyond the knots of bs()", _ranges(transforms)
+        elif "string multiply" in told:
+            advice = "put C() around a function whose values are text"
+        raise DataError(explain(wrong, formula=right, advice=advice)) from error
     plain = matrix.__wrapped__ if hasattr(matrix, "__wrapped__") else matrix
     if sparse:
         import scipy.sparse as sp
@@ -322,7 +364,7 @@ def _materialize(
     return plain.astype(float, copy=False), matrix.model_spec
 
 
-def _range_advice(transforms: Mapping[str, Any] | None) -> str:
+def _ranges(transforms: Mapping[str, Any] | None) -> str:
     known = [
         f"{expr} reaches from {state['lower_bound']:g} to {state['upper_bound']:g}"
         for expr, state in (transforms or {}).items()
@@ -350,3 +392,20 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     return value
+
+
+def used(
+    structure: tuple[tuple[str, tuple[str, ...]], ...],
+    encoding: Encoding,
+    formula: Formula,
+    context: Mapping[str, Any],
+) -> dict[str, tuple[tuple[str, ...], bool]]:
+    """Return for each term the columns it uses, and whether it comes from factors alone."""
+    found = {}
+    for term, factors in structure:
+        columns: dict[str, None] = {}
+        for factor in factors:
+            text = f"`{factor}`" if factor in encoding.columns else factor
+            columns |= dict.fromkeys(sorted(check(text, formula.text, context=context)))
+        found[term] = (tuple(columns), all(f in encoding.categories for f in factors))
+    return found

@@ -17,7 +17,7 @@ import numpy as np
 
 from bayesglm.errors import FormulaError, explain, suggest
 
-__all__ = ["FUNCTIONS", "check", "evaluate", "parse", "quoted_names", "split_top"]
+__all__ = ["FUNCTIONS", "called", "check", "evaluate", "parse", "quoted_names", "split_top"]
 
 NUMPY = frozenset(
     [
@@ -67,8 +67,6 @@ TRANSFORMS = frozenset(
         "center",
         "cr",
         "cs",
-        "cubic_spline",
-        "natural_cubic_spline",
         "poly",
         "scale",
         "standardize",
@@ -82,6 +80,8 @@ TRANSFORMS = frozenset(
 CONTRASTS = frozenset(["treatment", "sum", "helmert", "poly", "diff", "SAS"])
 BARE = frozenset(["log", "log10", "log2", "exp", "exp2", "exp10", "log1p", "expm1", "sqrt", "abs"])
 CONTRAST_CALLS = frozenset(f"contr.{name}" for name in CONTRASTS)
+# Names that mean something without being called, as in C(g, Sum).
+CODINGS = frozenset(["Treatment", "Sum", "Helmert", "Poly", "Diff"])
 FUNCTIONS = TRANSFORMS | BARE | CONTRAST_CALLS | {f"np.{name}" for name in NUMPY}
 
 _ALLOWED = (
@@ -90,6 +90,8 @@ _ALLOWED = (
     ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow, ast.BitAnd, ast.BitOr,
     ast.unaryop, ast.boolop, ast.cmpop,
 )  # fmt: skip
+CURVES = frozenset(["bs", "cc", "cr", "cs", "poly"])
+LARGEST_DEGREE = 1_000
 # What people from other software write, and what it is called here.
 ALIASES = {"factor": "C", "as_factor": "C", "s": "cr", "ns": "cr", "rcs": "cr", "ln": "log"}
 
@@ -176,9 +178,22 @@ def check(text: str, formula: str, *, context: Collection[str] = ()) -> set[str]
             if name not in FUNCTIONS:
                 raise FormulaError(explain(f"{name} is not allowed in a formula", formula=formula))
             functions.update(id(part) for part in ast.walk(node))
-        elif isinstance(node, ast.Name) and node.id not in TRANSFORMS | set(context):
+        elif isinstance(node, ast.Name) and node.id not in CODINGS | set(context):
             columns.add(quoted.get(node.id, node.id))
     return columns
+
+
+def called(text: str, formula: str) -> set[str]:
+    """Return the names of functions that an expression calls; ``np.log`` counts as ``np``.
+
+    Examples
+    --------
+    >>> sorted(called("scale(np.log(x))", "y ~ ..."))
+    ['np', 'scale']
+    """
+    tree, _ = parse(text, formula)
+    calls = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
+    return {ast.unparse(function).split(".")[0] for function in calls}
 
 
 def _check_call(node: ast.Call, formula: str, context: Collection[str]) -> None:
@@ -196,9 +211,26 @@ def _check_call(node: ast.Call, formula: str, context: Collection[str]) -> None:
         )
     if any(keyword.arg is None for keyword in node.keywords):
         raise FormulaError(explain("** is not allowed in a call in a formula", formula=formula))
+    sizes = [*node.args[1:], *(keyword.value for keyword in node.keywords)]
+    if name in CURVES and any(
+        isinstance(size, ast.Constant) and type(size.value) is int and size.value > LARGEST_DEGREE
+        for size in sizes
+        if not _is_bound(size, node)
+    ):
+        raise FormulaError(
+            explain(
+                f"{ast.unparse(node)} asks for more columns than {LARGEST_DEGREE}", formula=formula
+            )
+        )
     if node.keywords and name not in TRANSFORMS | CONTRAST_CALLS and name not in context:
         # np.log(x, out=x) would write into the data.
         raise FormulaError(explain(f"{name} takes no keywords in a formula", formula=formula))
+
+
+def _is_bound(size: ast.expr, node: ast.Call) -> bool:
+    """Whether an argument is a bound of the range of x, which may be any number."""
+    names = [keyword.arg for keyword in node.keywords if keyword.value is size]
+    return names in (["lower_bound"], ["upper_bound"])
 
 
 def _check_size(node: ast.BinOp, formula: str) -> None:
@@ -244,13 +276,15 @@ def evaluate(text: str, formula: str, columns: Mapping[str, Any]) -> Any:
     formula : str
         The whole formula, for messages.
     columns : mapping of str to array
-        Values by column.
+        Values by column. In arithmetic whole numbers become floats, which do not wrap around.
     """
     tree, quoted = parse(text, formula)
+    if not isinstance(tree, ast.Name):
+        columns = {name: _floats(values) for name, values in columns.items()}
 
     def value(node: ast.expr) -> Any:
         match node:
-            case ast.Name(id=name):
+            case ast.Name(id=name) if quoted.get(name, name) in columns:
                 return columns[quoted.get(name, name)]
             case ast.Constant(value=constant):
                 return constant
@@ -274,12 +308,21 @@ def evaluate(text: str, formula: str, columns: Mapping[str, Any]) -> Any:
         # What is not finite is refused by whoever asked, with the name of the column.
         with np.errstate(all="ignore"):
             return value(tree)
-    except (TypeError, ValueError) as error:
+    except (ArithmeticError, TypeError, ValueError) as error:
         if isinstance(error, FormulaError):
             raise
         raise FormulaError(
             explain(f"{text!r} cannot be computed: {error}", formula=formula)
         ) from error
+
+
+def _floats(values: Any) -> Any:
+    """Return whole numbers as floats, anything else as it is."""
+    import pandas as pd
+
+    if pd.api.types.is_integer_dtype(values.dtype):
+        return np.asarray(values, dtype=float)
+    return values
 
 
 def split_top(text: str, separators: str) -> list[tuple[str, str]]:

@@ -5,14 +5,21 @@ Parsing is formulaic's; what may be said in a factor is `expressions`' allow-lis
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from bayesglm.errors import FormulaError, explain
-from bayesglm.expressions import check, split_top
+from bayesglm.expressions import called, check, split_top
 
 __all__ = ["Formula", "split"]
+
+# More terms than this are a slip, such as a power of many columns, and would take hours.
+MOST_TERMS = 100_000
+# A full stop that stands for all other columns, not one in a name or a number.
+DOT = re.compile(r"(?<![\w.)])\.(?![\w.(])")
 
 
 @dataclass(frozen=True)
@@ -59,22 +66,17 @@ def split(text: str, known: list[str], *, context: Mapping[str, Any], taken: set
         raise FormulaError(explain('a formula has the form "y ~ x1 + x2"', formula=text))
     left, right = sides[0][1].strip(), sides[1][1].strip()
     left_columns = _left_columns(left, text)
-    if right == "." or any(piece.strip() == "." for _, piece in split_top(right, "+-")):
-        rest = [name for name in known if name not in left_columns and name not in taken]
-        odd = [name for name in rest if not name.strip() or "`" in name]
-        if odd:
-            raise FormulaError(
-                explain("this column name cannot stand in a formula", column=odd[0],
-                        advice="rename the column")
-            )  # fmt: skip
-        everything = " + ".join(f"`{name}`" for name in rest) or "1"
-        right = "".join(
-            f"{sign} {everything if piece.strip() == '.' else piece}"
-            for sign, piece in split_top(right, "+-")
-        )
+    parts = [
+        piece.strip()[len("offset(") : -1]
+        for _, piece in split_top(right, "+-")
+        if _is_offset(piece)
+    ]
+    hidden = {name for part in parts for name in check(part, text, context=context)}
+    rest = [name for name in known if name not in {*left_columns, *taken, *hidden}]
+    right = _without_dots(right, rest)
     kept, offsets = [], []
     for sign, piece in split_top(right, "+-"):
-        if piece.strip().startswith("offset(") and piece.strip().endswith(")"):
+        if _is_offset(piece):
             if sign == "-":
                 raise FormulaError(explain("an offset can only be added", formula=text))
             offsets.append(piece.strip()[len("offset(") : -1])
@@ -90,15 +92,26 @@ def split(text: str, known: list[str], *, context: Mapping[str, Any], taken: set
             )
     right = " ".join(kept).strip().removeprefix("+").strip() or "1"
     columns: dict[str, None] = {}
+    functions: set[str] = set()
     for part in [*offsets, *_factors(right, text)]:
         used = sorted(check(part, text, context=context))
         if not used:
             raise FormulaError(explain(f"{part} names no column", formula=text))
         columns |= dict.fromkeys(used)
-    if left.strip("`") in columns:
+        functions |= called(part, text)
+    for name in sorted(functions & set(columns)):
         raise FormulaError(
             explain(
-                f"the outcome {left} stands on the right side too",
+                f"the column {name!r} has the name of a function that the formula calls",
+                formula=text,
+                advice="rename the column",
+            )
+        )
+    # cbind(s, n - s) ~ n is a model; y == 1 ~ y is none.
+    if len(left_columns) == 1 and left_columns[0] in columns:
+        raise FormulaError(
+            explain(
+                f"the outcome {left_columns[0]} stands on the right side too",
                 formula=text,
                 advice="a model cannot predict its outcome from itself",
             )
@@ -113,6 +126,101 @@ def _left_columns(left: str, formula: str) -> tuple[str, ...]:
             raise FormulaError(explain("cbind takes events and non-events", formula=formula))
         return tuple(dict.fromkeys(name for p in parts for name in sorted(check(p, formula))))
     return tuple(sorted(check(left, formula)))
+
+
+def _is_offset(piece: str) -> bool:
+    return piece.strip().startswith("offset(") and piece.strip().endswith(")")
+
+
+def _without_dots(right: str, rest: list[str]) -> str:
+    """Write the other columns in the place of a full stop."""
+    pieces = re.split(r"(`[^`]*`|'[^']*'|\"[^\"]*\")", right)
+    if not any(DOT.search(piece) for piece in pieces[::2]):
+        return right
+    odd = [name for name in rest if not name.strip() or "`" in name]
+    if odd:
+        raise FormulaError(
+            explain(
+                "this column name cannot stand in a formula",
+                column=odd[0],
+                advice="rename the column",
+            )
+        )
+    # As text, not as a template: a name may hold a backslash.
+    everything = "(" + (" + ".join(f"`{name}`" for name in rest) or "1") + ")"
+    pieces[::2] = [DOT.sub(lambda _: everything, piece) for piece in pieces[::2]]
+    return "".join(pieces)
+
+
+def _check_powers(right: str, formula: str) -> None:
+    """Refuse powers that mean nothing, and formulas that multiply out without end."""
+    numeric = [name for name in re.findall(r"`([^`]*)`", right) if _is_number(name)]
+    if numeric:
+        raise FormulaError(
+            explain(
+                "a number cannot be the name of a column in a formula",
+                column=numeric[0],
+                advice="rename the column",
+            )
+        )
+    # Names and calls become v, so that what is left is arithmetic that Python can parse.
+    plain = re.sub(r"`[^`]*`|'[^']*'|\"[^\"]*\"|\{[^{}]*\}", "v", right)
+    plain = re.sub(r"[^\W\d][\w.]*", "v", plain)
+    while (shorter := re.sub(r"v\s*\([^()]*\)", "v", plain)) != plain:
+        plain = shorter
+    plain = plain.replace("^", "**").replace("%v%", "@").replace(":", "@")
+    try:
+        nodes = list(ast.walk(ast.parse(plain.strip(), mode="eval")))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return  # formulaic says what is wrong
+    terms: dict[ast.AST, float] = {}
+    # Breadth first, backwards: each node comes after its parts, without recursion.
+    for node in reversed(nodes):
+        terms[node] = 1.0
+        if not isinstance(node, ast.BinOp):
+            continue
+        one, other = terms[node.left], terms[node.right]
+        if isinstance(node.op, ast.Pow):
+            terms[node] = _power(node, one, formula)
+        elif isinstance(node.op, ast.MatMult):
+            terms[node] = one * other
+        elif isinstance(node.op, ast.Mult):
+            terms[node] = one * other + one + other
+        else:
+            terms[node] = one + other
+        if terms[node] > MOST_TERMS:
+            raise FormulaError(
+                explain(
+                    "the formula has too many terms",
+                    terms=f"about {terms[node]:.0g}",
+                    advice=f"keep to {MOST_TERMS:,}",
+                )
+            )
+
+
+def _power(node: ast.BinOp, terms: float, formula: str) -> float:
+    exponent = node.right.value if isinstance(node.right, ast.Constant) else None
+    if type(exponent) is not int or exponent < 1:
+        raise FormulaError(
+            explain("an exponent between terms must be a positive whole number", formula=formula)
+        )
+    if isinstance(node.left, ast.Name):
+        raise FormulaError(
+            explain(
+                "a power of one term is the term itself",
+                formula=formula,
+                advice="write I(x**2) for the square of a column, (a + b)**2 for interactions",
+            )
+        )
+    return terms**exponent if exponent < 1_000 or terms == 1 else float("inf")
+
+
+def _is_number(name: str) -> bool:
+    try:
+        float(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _has_bar(piece: str) -> bool:
@@ -132,6 +240,7 @@ def _factors(right: str, formula: str) -> list[str]:
                 advice="+ adds terms, * crosses them; I(a | b) is a condition",
             )
         )
+    _check_powers(right, formula)
     try:
         terms = list(formulaic.Formula(right))
     except Exception as error:

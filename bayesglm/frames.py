@@ -13,7 +13,11 @@ from bayesglm.errors import DataError, explain, suggest
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["column_names", "read_table", "refuse_missing", "rows_of", "select"]
+__all__ = ["bare", "column_names", "has_names", "read_table", "refuse_missing", "rows_of", "select"]
+
+
+# Arrays that the user gave are columns of these names.
+OWN = {"__trials": "trials", "__weights": "weights", "__offset": "offset"}
 
 
 def column_names(data: Any) -> list[str]:
@@ -25,7 +29,7 @@ def column_names(data: Any) -> list[str]:
         If ``data`` is no table, or two columns share a name.
     """
     if isinstance(data, Mapping):
-        return [str(name) for name in data]
+        return _unique([str(name) for name in data])
     if isinstance(data, (np.ndarray, list, tuple)):
         raise DataError(
             explain(
@@ -42,7 +46,10 @@ def column_names(data: Any) -> list[str]:
         raise DataError(
             explain("data must be a DataFrame or a dict of columns", data=type(data).__name__)
         )
-    names = [str(name) for name in columns]
+    return _unique([str(name) for name in columns])
+
+
+def _unique(names: list[str]) -> list[str]:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise DataError(
@@ -81,9 +88,10 @@ def select(data: Any, names: Iterable[str]) -> pd.DataFrame:
         renamed = (
             data.rename(columns=str) if any(type(c) is not str for c in data.columns) else data
         )
-        return renamed[wanted]
+        return renamed[wanted].infer_objects()
     if isinstance(data, Mapping):
-        return _from_dict({name: data[name] for name in wanted})
+        named = {str(name): value for name, value in data.items()}
+        return _from_dict({name: named[name] for name in wanted}).infer_objects()
     import narwhals as nw
 
     try:
@@ -94,7 +102,7 @@ def select(data: Any, names: Iterable[str]) -> pd.DataFrame:
         ) from error
     if isinstance(table, nw.LazyFrame):
         table = table.select(wanted).collect()
-    return table.select(wanted).to_pandas()
+    return table.select(wanted).to_pandas().infer_objects()
 
 
 def _from_dict(columns: Mapping[str, Any]) -> pd.DataFrame:
@@ -107,21 +115,54 @@ def _from_dict(columns: Mapping[str, Any]) -> pd.DataFrame:
     if len(set(lengths.values())) > 1:
         raise DataError(explain("columns differ in length", lengths=lengths))
     rows = next(iter(lengths.values()), 1)
-    # A Series in a dict aligns by position, like an array, so that its index is dropped.
+    # Arrays align by position; two Series in a different order would be a silent mistake.
+    labelled = {name: value for name, value in columns.items() if isinstance(value, pd.Series)}
+    index = next((value.index for value in labelled.values()), pd.RangeIndex(rows))
+    for name, value in labelled.items():
+        if not value.index.equals(index):
+            raise DataError(
+                explain(
+                    "the columns have different indices",
+                    columns=[next(iter(labelled)), name],
+                    advice="make one DataFrame of them, or use .to_numpy() if the order is the same",
+                )
+            )
     filled = {
-        name: value.reset_index(drop=True)
-        if isinstance(value, pd.Series)
-        else (value if np.ndim(value) == 1 else [value] * rows)
+        name: value.to_numpy() if isinstance(value, pd.Index) else value
         for name, value in columns.items()
+        if np.ndim(value) == 1
     }
-    return pd.DataFrame(filled, index=range(rows))
+    for name, value in columns.items():
+        if name not in filled:
+            single = value.item() if isinstance(value, np.ndarray) else value
+            filled[name] = pd.Series([single] * rows, index=index)
+    return pd.DataFrame(
+        {name: filled[name] for name in columns}, index=index if len(columns) else range(rows)
+    )
+
+
+def has_names(data: Any) -> bool:
+    """Whether data are a table with named columns, not an array or a sparse matrix."""
+    return any(hasattr(data, word) for word in ("columns", "column_names"))
+
+
+def bare(data: Any) -> pd.DataFrame:
+    """Return the rows of a table without columns, for a model that needs none."""
+    import pandas as pd
+
+    column_names(data)
+    return pd.DataFrame(
+        index=data.index if isinstance(data, pd.DataFrame) else range(rows_of(data))
+    )
 
 
 def rows_of(data: Any) -> int:
     """Return the number of rows of a table."""
     if isinstance(data, Mapping):
         return max((len(value) for value in data.values() if np.ndim(value) >= 1), default=1)
-    return int(data.shape[0])
+    if hasattr(data, "shape"):
+        return int(data.shape[0])
+    return len(select(data, column_names(data)[:1]))  # a lazy table
 
 
 def missing_mask(frame: pd.DataFrame) -> tuple[np.ndarray, dict[str, int]]:
@@ -137,7 +178,7 @@ def missing_mask(frame: pd.DataFrame) -> tuple[np.ndarray, dict[str, int]]:
             values = column.to_numpy(dtype=float, na_value=np.nan)
             bad = ~np.isfinite(values)
         if bad.any():
-            counts[str(name)] = int(bad.sum())
+            counts[OWN.get(str(name), str(name))] = int(bad.sum())
             rows |= bad
     return rows, counts
 
@@ -178,19 +219,28 @@ def read_table(path: Any) -> pd.DataFrame:
     name = path.name.lower()
     try:
         if name.endswith((".csv", ".csv.gz")):
-            frame = pd.read_csv(path)
+            frame = _read_csv(path, ",")
         elif name.endswith(".tsv"):
-            frame = pd.read_csv(path, sep="\t")
+            frame = _read_csv(path, "\t")
         elif name.endswith((".parquet", ".pq")):
             frame = pd.read_parquet(path)
         else:
             raise DataError(
                 explain("a data file must end in .csv, .tsv or .parquet", file=str(path))
             )
-    except (ValueError, UnicodeDecodeError, OSError) as error:
+    except (ValueError, EOFError, OSError) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(explain(f"the file cannot be read: {error}", file=str(path))) from error
     if frame.empty:
         raise DataError(explain("the file has no rows", file=str(path)))
     return frame
+
+
+def _read_csv(path: Path, separator: str) -> pd.DataFrame:
+    import pandas as pd
+
+    header = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str).iloc[0].dropna()
+    # pandas would call the second x "x.1".
+    _unique(list(header))
+    return pd.read_csv(path, sep=separator)

@@ -71,6 +71,10 @@ def respond(
                 advice='use family="bernoulli", with link="identity" for probabilities linear in x',
             )
         )
+    if spec.event is not None and (trials is not None or left.startswith("cbind(")):
+        raise SpecificationError(
+            explain("counts of events need no event", event=spec.event, advice="leave event out")
+        )
     if left.startswith("cbind("):
         if trials is not None:
             raise DataError(
@@ -118,6 +122,8 @@ def two_valued(values: Any, name: str, event: Any) -> tuple[np.ndarray, str, str
     """
     import pandas as pd
 
+    if event is not None and (np.ndim(event) or pd.isna(event)):
+        raise SpecificationError(explain("event must be one value of the outcome", event=event))
     series = pd.Series(values).reset_index(drop=True)
     kinds = {type(value).__name__ for value in series} if series.dtype == object else set()
     if len(kinds) > 1:
@@ -130,6 +136,8 @@ def two_valued(values: Any, name: str, event: Any) -> tuple[np.ndarray, str, str
         )
     if isinstance(series.dtype, pd.CategoricalDtype):
         levels = [level for level in series.cat.categories if (series == level).any()]
+        if len(levels) == 1 and len(series.cat.categories) == 2:
+            levels = list(series.cat.categories)
     else:
         levels = sorted(pd.unique(series))
     if _is_number(series) and not np.isfinite(series.to_numpy(dtype=float)).all():
@@ -145,12 +153,15 @@ def two_valued(values: Any, name: str, event: Any) -> tuple[np.ndarray, str, str
         )
     if event is not None:
         match = [level for level in levels if level == event or str(level) == str(event)]
+        if not match and len(levels) == 1:
+            # One class only: a fit under priors answers, and a finding says so.
+            return np.zeros(len(series)), _word(event), _word(levels[0])
         if not match:
             raise DataError(
                 explain(
                     f"the outcome {name!r} never equals the event",
                     event=event,
-                    advice=f"its values are {[str(level) for level in levels]}",
+                    advice=f"its values are {[_word(level) for level in levels]}",
                 )
             )
         chosen = match[0]
@@ -165,7 +176,17 @@ def two_valued(values: Any, name: str, event: Any) -> tuple[np.ndarray, str, str
             )
         chosen = type(levels[0])(1)
         levels = [type(levels[0])(0), chosen]
-    elif isinstance(series.dtype, pd.CategoricalDtype) or isinstance(levels[0], (str, bool)):
+    elif len(levels) == 1 and not isinstance(levels[0], (bool, np.bool_)):
+        raise DataError(
+            explain(
+                f"the outcome {name!r} has one value only",
+                value=_word(levels[0]),
+                advice="say which value is the event, as event=...",
+            )
+        )
+    elif isinstance(series.dtype, pd.CategoricalDtype) or isinstance(
+        levels[0], (str, bool, np.bool_)
+    ):
         chosen = levels[-1]
     else:
         raise DataError(
@@ -175,15 +196,20 @@ def two_valued(values: Any, name: str, event: Any) -> tuple[np.ndarray, str, str
                 advice=f"say it, as event={str(levels[-1])!r}",
             )
         )
-    others = [str(level) for level in levels if level != chosen]
-    return (series == chosen).to_numpy(dtype=float), str(chosen), others[0] if others else ""
+    others = [_word(level) for level in levels if level != chosen]
+    return (series == chosen).to_numpy(dtype=float), _word(chosen), others[0] if others else ""
+
+
+def _word(value: Any) -> str:
+    """Return a value as text, 1.0 as "1"."""
+    return f"{value:g}" if isinstance(value, (float, np.floating)) else str(value)
 
 
 def _is_number(values: Any) -> bool:
     import pandas as pd
 
     kind = pd.Series(values).dtype
-    return pd.api.types.is_numeric_dtype(kind) and not isinstance(kind, pd.CategoricalDtype)
+    return pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_complex_dtype(kind)
 
 
 def _numbers(values: Any, name: str) -> np.ndarray:

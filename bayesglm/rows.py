@@ -37,7 +37,7 @@ LARGEST = 1e140
 
 def refuse_reserved(known: Sequence[str]) -> None:
     """Refuse a column that has the name of one of ours."""
-    bad = [name for name in known if name in ("__trials", "__weights", "__offset")]
+    bad = [name for name in known if name in frames.OWN]
     if bad:
         raise DataError(explain("this column name is reserved", column=bad[0]))
 
@@ -63,15 +63,16 @@ def aligned(values: Any, frame: pd.DataFrame, name: str) -> np.ndarray:
 
 
 def complete(
-    frame: pd.DataFrame, missing: str
+    frame: pd.DataFrame, missing: str, weights: str | None
 ) -> tuple[pd.DataFrame, np.ndarray | None, tuple[Finding, ...]]:
-    """Refuse or drop rows with missing or infinite values."""
+    """Refuse or drop rows with missing or infinite values; rows with weight 0 may have them."""
     rows, counts = frames.missing_mask(frame)
     if not counts:
         return frame, None, ()
-    if missing == "error":
+    if missing == "error" and (weights is None or (rows & ~absent(frame[weights])).any()):
         frames.refuse_missing(frame, advice='use missing="drop", or fill them in')
-    kept = frame[~rows]
+    # A column of objects that held None may now be one of booleans.
+    kept = frame[~rows].infer_objects()
     if not len(kept):
         raise DataError(explain("every row has a missing value", columns=counts))
     note = Finding(
@@ -85,15 +86,25 @@ def complete(
     return kept, ~rows, (note,)
 
 
+def absent(weights: pd.Series) -> np.ndarray:
+    """Return which weights are 0, shape (n,)."""
+    import pandas as pd
+
+    return pd.to_numeric(weights, errors="coerce").eq(0).fillna(False).to_numpy(dtype=bool)
+
+
 def column(frame: pd.DataFrame, name: str) -> np.ndarray:
     """Return a column as floats, shape (n,)."""
+    import pandas as pd
+
+    values = frame[name]
     try:
-        return frame[name].to_numpy(dtype=float)
+        if pd.api.types.is_complex_dtype(values.dtype):
+            raise TypeError("complex")  # NumPy would drop the imaginary part
+        return values.to_numpy(dtype=float)
     except (TypeError, ValueError) as error:
-        word = name.removeprefix(RESERVED)
-        raise DataError(
-            explain(f"{word!r} must hold numbers", dtype=str(frame[name].dtype))
-        ) from error
+        word = frames.OWN.get(name, name)
+        raise DataError(explain(f"{word!r} must hold numbers", dtype=str(values.dtype))) from error
 
 
 def row_weights(frame: pd.DataFrame, spec: Spec) -> tuple[np.ndarray, tuple[Finding, ...]]:
@@ -134,7 +145,12 @@ def evaluated(expression: str, formula: Formula, frame: pd.DataFrame) -> np.ndar
     values = evaluate(
         expression, formula.text, {str(c): frame[c].to_numpy() for c in frame.columns}
     )
-    return np.broadcast_to(np.asarray(values, dtype=float), (len(frame),))
+    try:
+        return np.broadcast_to(np.asarray(values, dtype=float), (len(frame),))
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            explain(f"offset({expression}) must be a number for each row", formula=formula.text)
+        ) from error
 
 
 def refuse_infinite(matrix: Any, terms: Sequence[str]) -> None:
