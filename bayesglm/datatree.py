@@ -78,8 +78,9 @@ def attributes(words: Mapping[str, Any]) -> dict[str, Any]:
 def coordinates(design: Design) -> dict[str, Any]:
     """Return the coordinates of terms and observations."""
     index = np.arange(len(design.y)) if design.index is None else np.asarray(design.index)
-    if index.dtype.kind not in "iuU" or index.ndim > 1:
-        index = np.array([str(i) for i in index]) if index.ndim == 1 else np.arange(len(design.y))
+    if index.dtype.kind not in "iu":
+        # Over the labels of pandas, not of NumPy: a date is then the same text after a round trip.
+        index = np.array([str(label) for label in design.index], dtype=str)
     return {"term": np.array(design.terms, dtype=str), "obs": index}
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from bayesglm import datatree, predicting, printing, requested, storage, tables
-from bayesglm.errors import Finding, SpecificationError, Status, explain
+from bayesglm.errors import DataError, Finding, SpecificationError, Status, explain
 from bayesglm.inference.covariance import check_words, covariance
 from bayesglm.inference.target import Target, build
 
@@ -230,6 +230,8 @@ class Fit:
     @cached_property
     def target(self) -> Target:
         """The model on its data, as inference sees it."""
+        if self.design.matrix is None:
+            raise DataError(explain("the fit was saved without its data", advice="fit again"))
         return build(
             self.design,
             self.priors,
@@ -243,7 +245,8 @@ class Fit:
     def data(self) -> xr.DataTree:
         """The fit as an ArviZ DataTree."""
         extra = dict(self.extra)
-        if self.result.draws and "log_likelihood" not in extra and self.affordable:
+        known = self.design.matrix is not None
+        if self.result.draws and known and "log_likelihood" not in extra and self.affordable:
             extra |= requested.group(self, "log_likelihood")
         return datatree.assemble(self.design, self.result, words=self._words(), extra=extra)
 

@@ -22,6 +22,8 @@ __all__ = ["GROUPS", "flat_draws", "group", "prior_groups"]
 GROUPS = ("log_likelihood", "log_prior", "posterior_predictive", "prior", "prior_predictive")
 # Draws of the prior and prior predictive groups.
 PRIOR_DRAWS = 1_000
+# Batches of draws among which enough possible ones are looked for, under a link with a domain.
+BATCHES = 100
 
 
 def group(fit: Fit, name: str, *, seed: int = 0) -> dict[str, xr.Dataset]:
@@ -66,15 +68,57 @@ def group(fit: Fit, name: str, *, seed: int = 0) -> dict[str, xr.Dataset]:
 
 
 def prior_groups(target: Target, design: Design, draws: int, *, seed: int) -> dict[str, xr.Dataset]:
-    """Draw parameters and outcomes from the prior: groups ``prior`` and ``prior_predictive``."""
+    """Draw parameters and outcomes from the prior: groups ``prior`` and ``prior_predictive``.
+
+    Links with a bounded domain truncate the prior to the coefficients that give every row (of
+    weight > 0) a possible probability, as the likelihood does; impossible draws are drawn again.
+
+    Raises
+    ------
+    SpecificationError
+        If a prior is flat, or hardly any draw is possible.
+    """
     coords = datatree.coordinates(design)
-    drawn = predictive.prior_draws(target, draws, seed=seed)
+    family, link = target.structure.family, target.structure.link
+    if link.partial and not family.has_sigma:
+        drawn = _possible_draws(target, design, draws, seed)
+    else:
+        drawn = predictive.prior_draws(target, draws, seed=seed)
     outcome = {"y": drawn.pop("y")[None]}
     prior = {name: values[None] for name, values in drawn.items()}
     return {
         "prior": datatree.dataset(prior, coords),
         "prior_predictive": datatree.dataset(outcome, coords),
     }
+
+
+def _possible_draws(target: Target, design: Design, draws: int, seed: int) -> dict[str, np.ndarray]:
+    live = design.weights > 0
+    matrix = design.matrix[live] if live.any() and not live.all() else design.matrix
+    offset = design.offset[live]
+    lower, upper = target.structure.link.domain
+    generator = np.random.default_rng(seed)
+    parts: list[dict[str, np.ndarray]] = []
+    found = 0
+    for _ in range(BATCHES):
+        drawn = predictive.prior_draws(target, draws, seed=int(generator.integers(2**31)))
+        eta = (matrix @ drawn["beta"].T).T + offset
+        if design.intercept:
+            eta = eta + drawn["Intercept"][:, None]
+        kept = ((eta >= lower) & (eta <= upper)).all(axis=1)
+        parts.append({name: values[kept] for name, values in drawn.items()})
+        found += int(kept.sum())
+        if found >= draws:
+            return {n: np.concatenate([part[n] for part in parts])[:draws] for n in parts[0]}
+    raise SpecificationError(
+        explain(
+            f"hardly any draw of the prior gives every row a possible probability under the "
+            f"{target.structure.link.name} link",
+            possible=found,
+            draws=BATCHES * draws,
+            advice='use narrower priors, or link="logit"',
+        )
+    )
 
 
 def flat_draws(fit: Fit, name: str) -> np.ndarray:

@@ -25,6 +25,8 @@ __all__ = [
     "encoding_to_json",
     "frame_from_dataset",
     "frame_to_dataset",
+    "level_from_json",
+    "level_to_json",
     "prior_from_json",
     "prior_to_json",
 ]
@@ -55,9 +57,15 @@ def encoding_to_json(encoding: Encoding) -> dict[str, Any]:
     """Return an encoding as plain data."""
     return {
         "names": encoding.names,
-        "columns": {name: asdict(column) for name, column in encoding.columns.items()},
+        "columns": {
+            name: asdict(column) | {"levels": [level_to_json(level) for level in column.levels]}
+            for name, column in encoding.columns.items()
+        },
         "transforms": _tag(encoding.transforms),
-        "categories": encoding.categories,
+        "categories": {
+            name: [level_to_json(level) for level in levels]
+            for name, levels in encoding.categories.items()
+        },
         "sparse": encoding.sparse,
     }
 
@@ -68,13 +76,57 @@ def encoding_from_json(told: Mapping[str, Any], right: str) -> Encoding:
         right=right,
         names=tuple(told["names"]),
         columns={
-            name: Column(**{**column, "levels": tuple(column["levels"])})
+            name: Column(**{**column, "levels": tuple(map(level_from_json, column["levels"]))})
             for name, column in told["columns"].items()
         },
         transforms=_untag(told["transforms"]),
-        categories=told["categories"],
+        categories={
+            name: [level_from_json(level) for level in levels]
+            for name, levels in told["categories"].items()
+        },
         sparse=told["sparse"],
     )
+
+
+def level_to_json(level: Any) -> Any:
+    """Return a level of a factor, or a label of an index, as plain data.
+
+    Raises
+    ------
+    StorageError
+        For a level that is no number, text, truth value, date or interval.
+    """
+    import pandas as pd
+
+    if isinstance(level, np.generic):
+        level = level.item()
+    if isinstance(level, pd.Interval):
+        ends = [level_to_json(level.left), level_to_json(level.right)]
+        return {"interval": [*ends, level.closed]}
+    if isinstance(level, pd.Timestamp):
+        return {"time": level.isoformat()}
+    if isinstance(level, (str, int, float, bool)):
+        return level
+    raise StorageError(
+        explain(
+            "a file cannot keep a level of this kind",
+            level=str(level),
+            type=type(level).__name__,
+            advice="turn the column into text first",
+        )
+    )
+
+
+def level_from_json(value: Any) -> Any:
+    """Return the level that `level_to_json` described."""
+    import pandas as pd
+
+    if not isinstance(value, dict):
+        return value
+    if "time" in value:
+        return pd.Timestamp(value["time"])
+    left, right, closed = value["interval"]
+    return pd.Interval(level_from_json(left), level_from_json(right), closed)
 
 
 def _tag(value: Any) -> Any:
@@ -94,10 +146,11 @@ def prior_to_json(prior: dist.Distribution | None) -> Any:
     """Return a distribution as its name and numbers; one of the user's own by its name only."""
     if prior is None:
         return None
-    if isinstance(prior, dist.FoldedDistribution) and type(prior.base_dist).__name__ == "StudentT":
+    if isinstance(prior, dist.FoldedDistribution) and type(prior.base_dist) is dist.StudentT:
         return {"half": prior_to_json(prior.base_dist)}
     name = type(prior).__name__
-    if name not in DISTRIBUTIONS:
+    # A class of the user's own may bear the same name.
+    if name not in DISTRIBUTIONS or type(prior) is not getattr(dist, name):
         return {"own": name}
     return {
         "class": name,
@@ -112,7 +165,7 @@ def prior_from_json(value: Any, term: str, custom: Mapping[str, Any]) -> Any:
     if "half" in value:
         return dist.FoldedDistribution(prior_from_json(value["half"], term, custom))
     if "own" in value:
-        if term not in custom:
+        if not isinstance(custom.get(term), dist.Distribution):
             raise StorageError(
                 explain(
                     f"the fit has a prior of its own for {term!r}, {value['own']}",
@@ -131,44 +184,70 @@ def frame_to_dataset(frame: pd.DataFrame) -> xr.Dataset:
     import pandas as pd
     import xarray as xr
 
-    variables, kinds = {}, []
-    columns = [*((str(name), frame[name]) for name in frame.columns), ("", frame.index.to_series())]
-    for number, (name, values) in enumerate(columns):
-        kind: dict[str, Any] = {"name": name}
-        if pd.api.types.is_numeric_dtype(values.dtype):
-            array = values.to_numpy()
-        else:
-            codes, levels = pd.factorize(values)
-            array = codes
-            kind["levels"] = [
-                level if isinstance(level, (str, int, float, bool)) else str(level)
-                for level in levels
-            ]
-            if isinstance(values.dtype, pd.CategoricalDtype):
-                kind["order"] = [str(level) for level in values.cat.categories]
-        variables[f"c{number}"] = (["row"], np.asarray(array))
-        kinds.append(kind)
-    return xr.Dataset(variables, attrs={"columns": json.dumps(kinds)})
+    columns = [(str(name), frame[name]) for name in frame.columns]
+    stored = [_column_to_json(name, values, strict=True) for name, values in columns]
+    index = frame.index
+    # The labels of an index are only shown: what is no level (a tuple, a missing one) is text.
+    label = (
+        index
+        if isinstance(index, pd.CategoricalIndex)
+        else pd.Index(list(index), tupleize_cols=False)
+    )
+    name = index.name if isinstance(index.name, str) else None
+    stored.append(_column_to_json(name, pd.Series(label), strict=False))
+    return xr.Dataset(
+        {f"c{number}": (["row"], values) for number, (_, values) in enumerate(stored)},
+        attrs={"columns": json.dumps([kind for kind, _ in stored])},
+    )
+
+
+def _column_to_json(
+    name: str | None, values: pd.Series, *, strict: bool
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Return what a column is, and its numbers or codes."""
+    import pandas as pd
+
+    kind: dict[str, Any] = {"name": name}
+    if pd.api.types.is_numeric_dtype(values.dtype):
+        return kind, values.to_numpy()
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        kind["ordered"] = bool(values.cat.ordered)
+        codes, levels = values.cat.codes.to_numpy(), values.cat.categories
+    else:
+        codes, levels = pd.factorize(values)
+    try:
+        kind["levels"] = [level_to_json(level) for level in levels]
+    except StorageError:
+        if strict:
+            raise
+        kind["levels"] = [str(level) for level in levels]
+    return kind, np.asarray(codes)
 
 
 def frame_from_dataset(stored: xr.Dataset) -> pd.DataFrame:
     """Return the table that `frame_to_dataset` stored."""
     import pandas as pd
 
-    columns, index = {}, None
-    for number, kind in enumerate(json.loads(stored.attrs["columns"])):
-        values: Any = stored[f"c{number}"].to_numpy()
-        if "levels" in kind:
-            levels = np.empty(len(kind["levels"]), dtype=object)
-            levels[:] = kind["levels"]
-            texts = [str(level) for level in kind["levels"]]
-            order = [levels[texts.index(t)] for t in kind.get("order", ()) if t in texts]
-            values = pd.Series(levels[values])
-            if "order" in kind:
-                values = pd.Categorical(values, categories=order)
-        if kind["name"]:
-            columns[kind["name"]] = values
-        else:
-            index = pd.Index(values)
-    frame = pd.DataFrame(columns, index=range(len(index)) if index is not None else None)
-    return frame.set_index(index) if index is not None else frame
+    *kinds, label = json.loads(stored.attrs["columns"])
+    columns = {
+        kind["name"]: _column_from_json(kind, stored[f"c{number}"].to_numpy())
+        for number, kind in enumerate(kinds)
+    }
+    index = _column_from_json(label, stored[f"c{len(kinds)}"].to_numpy())
+    return pd.DataFrame(
+        {name: pd.Series(values).set_axis(index) for name, values in columns.items()},
+        index=pd.Index(index, name=label["name"]),
+    )
+
+
+def _column_from_json(kind: dict[str, Any], values: np.ndarray) -> Any:
+    import pandas as pd
+
+    if "levels" not in kind:
+        return values
+    levels = [level_from_json(level) for level in kind["levels"]]
+    if "ordered" in kind:
+        dtype = pd.CategoricalDtype(levels, ordered=bool(kind["ordered"]))
+        return pd.Categorical.from_codes(values.astype(np.int64), dtype=dtype)
+    # A missing label has code -1.
+    return pd.Index([*levels, None])[values] if (values < 0).any() else pd.Index(levels)[values]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -35,6 +35,7 @@ from bayesglm.serialize import (
 from bayesglm.spec import Spec
 
 if TYPE_CHECKING:
+    import pandas as pd
     import xarray as xr
 
 __all__ = ["FIELDS", "read", "write"]
@@ -44,6 +45,8 @@ FIELDS = ("spec", "design", "priors", "result", "seconds", "errors")
 OWN = ("bayesglm_arrays", "bayesglm_frame")
 STANDARD = ("posterior", "sample_stats", "point_estimate", "observed_data", "constant_data")
 SPARSE = ("data", "indices", "indptr")
+# What the libraries below raise at a damaged file, and Python at words that are not there.
+DAMAGE = (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, MemoryError)
 # The arrays of a result, and those that may be absent.
 ARRAYS = ("theta", "flat", "cov", "history", "flat_draws")
 
@@ -73,23 +76,31 @@ def write(path: Any, fields: Mapping[str, Any], tree: xr.DataTree, *, data: bool
     groups = {f"/{name}": group.to_dataset() for name, group in tree.children.items()}
     groups["/bayesglm_arrays"] = _arrays(fields["result"], fields["priors"], design, data=data)
     if data and design.frame is not None:
-        groups["/bayesglm_frame"] = frame_to_dataset(design.frame)
+        groups["/bayesglm_frame"] = frame_to_dataset(_columns(design, fields["errors"]))
     whole = xr.DataTree.from_dict(groups)
     whole.attrs.update(tree.attrs)
     whole.attrs["bayesglm_format"] = FORMAT
     whole.attrs["bayesglm"] = json.dumps(_describe(fields, data=data))
+    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".nc.part")
-        os.close(handle)
         try:
-            whole.to_netcdf(temporary, engine="h5netcdf")
-            os.replace(temporary, path)
+            whole.to_netcdf(part, engine="h5netcdf")
+            os.replace(part, path)
         finally:
-            Path(temporary).unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
     except OSError as error:
         raise StorageError(
             explain(f"the fit cannot be saved: {error.strerror or error}", path=str(path))
         ) from error
+
+
+def _columns(design: Design, errors: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the columns of formula, weights and offset, and the clusters of the errors."""
+    frame: pd.DataFrame = design.frame
+    cluster = errors.get("cluster")
+    if cluster is None or cluster in frame.columns:
+        return frame
+    return frame.assign(**{cluster: design.cluster(cluster)})
 
 
 def _arrays(result: Result, priors: Priors, design: Design, *, data: bool) -> xr.Dataset:
@@ -146,6 +157,7 @@ def _describe(fields: Mapping[str, Any], *, data: bool) -> dict[str, Any]:
             "context": sorted(design.context or {}),
             "findings": [asdict(finding) for finding in design.findings],
             "data": data,
+            "frame": None if design.frame is None else [str(name) for name in design.frame.columns],
         },
         "priors": {
             "name": priors.name,
@@ -182,22 +194,25 @@ def read(path: Any, custom: Mapping[str, Any]) -> dict[str, Any]:
     if not path.is_file():
         raise StorageError(explain("no such file", path=str(path)))
     try:
-        tree = xr.open_datatree(path, engine="h5netcdf").load()
-        tree.close()
-        if "bayesglm_format" not in tree.attrs:
-            raise StorageError(explain("the file holds no fit of bayesglm", path=str(path)))
-        if int(tree.attrs["bayesglm_format"]) > FORMAT:
-            raise StorageError(
-                explain("the file is from a newer version of bayesglm", path=str(path),
-                        advice="upgrade bayesglm")
-            )  # fmt: skip
+        with xr.open_datatree(path, engine="h5netcdf") as opened:
+            if "bayesglm_format" not in opened.attrs:
+                raise StorageError(explain("the file holds no fit of bayesglm", path=str(path)))
+            if int(opened.attrs["bayesglm_format"]) > FORMAT:
+                raise StorageError(
+                    explain("the file is from a newer version of bayesglm", path=str(path),
+                            advice="upgrade bayesglm")
+                )  # fmt: skip
+            tree = opened.load()
         return _fields(tree, json.loads(tree.attrs["bayesglm"]), custom)
-    except BayesGLMError:
+    except StorageError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except BayesGLMError as error:
+        raise StorageError(explain(f"the file cannot be used: {error}", path=str(path))) from error
+    except DAMAGE as error:
+        told = str(error).partition("\n")[0]
         raise StorageError(
             explain(
-                f"the file is damaged or foreign: {type(error).__name__}: {error}", path=str(path)
+                f"the file is damaged or foreign: {type(error).__name__}: {told}", path=str(path)
             )
         ) from error
 
@@ -223,7 +238,7 @@ def _fields(tree: xr.DataTree, told: dict[str, Any], custom: Mapping[str, Any]) 
         gaussian=spec.family.has_sigma,
     )
     if design.matrix is not None:
-        priors = priors.with_rows(design.matrix, design.offset)
+        priors = priors.with_rows(design.matrix, design.offset, design.weights > 0)
     extra = {
         name: group.to_dataset()
         for name, group in tree.children.items()
@@ -273,9 +288,10 @@ def _design(
                 )
             )
         context[name] = custom[name]
-    frame = None
+    source, frame = None, None
     if "bayesglm_frame" in tree.children:
-        frame = frame_from_dataset(tree["bayesglm_frame"].to_dataset())
+        source = frame_from_dataset(tree["bayesglm_frame"].to_dataset())
+        frame = source[words["frame"]]
     formula, encoding, matrix = None, None, None
     if words["encoding"] is not None and spec.formula is not None:
         told = words["encoding"]
@@ -296,6 +312,10 @@ def _design(
 
         parts = tuple(arrays[f"matrix_{part}"].to_numpy() for part in SPARSE)
         matrix = sp.csc_array(parts, shape=(len(rows["offset"]), len(words["terms"])))
+        # Products of sparse matrices trust the indices: a wrong one reads memory of others.
+        matrix.check_format(full_check=True)
+    if matrix is not None and matrix.shape != (len(rows["offset"]), len(words["terms"])):
+        raise StorageError(explain("the matrix has another shape", shape=matrix.shape))
     return Design(
         matrix=matrix,
         intercept=words["intercept"],
@@ -314,7 +334,7 @@ def _design(
         formula=formula,
         offset_column=words["offset_column"],
         frame=frame,
-        source=frame,
+        source=source,
         context=context,
         findings=tuple(Finding(**finding) for finding in words["findings"]),
     )
