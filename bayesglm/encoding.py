@@ -6,6 +6,7 @@ so that it can be written as JSON and rebuilt without running anything from a fi
 
 from __future__ import annotations
 
+import ast
 import re
 import warnings
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bayesglm.errors import DataError, Finding, explain
-from bayesglm.expressions import check
+from bayesglm.expressions import check, parse
 from bayesglm.formulas import Formula
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ __all__ = ["Column", "Encoding", "learn", "used"]
 WIDE, THIN = 100, 0.1
 BOUNDED = ("bs",)
 EXTRAPOLATING = ("poly", "bs", "cr", "cc", "cs")
-# formulaic's own functions have no square root; the user's stand above ours.
-OURS = {"sqrt": np.sqrt}
+# Functions that formulaic has under np only; the user's stand above ours.
+OURS = {"sqrt": np.sqrt, "log1p": np.log1p, "expm1": np.expm1}
 # Powers of whole numbers up to here do not wrap around; names of levels look better whole.
 WHOLE = 3_000
 
@@ -142,9 +143,9 @@ class Encoding:
         for factor in self.transforms:
             if factor.split("(")[0] not in EXTRAPOLATING:
                 continue
-            for name in sorted(check(factor, factor)):
-                column = self.columns.get(name)
-                if column is None or column.kind != "number":
+            for name in _columns_in(factor, self.columns):
+                column = self.columns[name]
+                if column.kind != "number":
                     continue
                 values = np.asarray(frame[name], dtype=float)
                 if not values.size:
@@ -256,6 +257,7 @@ def learn(
         for name in row.columns
         if str(name) != "Intercept"
     )
+    _refuse_degrees(spec.transform_state, prepared)
     categories = {
         str(expr): _plain(state["categories"])
         for expr, (_, state) in spec.encoder_state.items()
@@ -265,6 +267,29 @@ def learn(
         formula.right, names, columns, _plain(dict(spec.transform_state)), categories, sparse
     )
     return encoding, _without_constant(matrix, names), structure
+
+
+def _columns_in(factor: str, columns: Mapping[str, Any]) -> list[str]:
+    """Return the columns that an expression, checked before, names."""
+    tree, quoted = parse(factor, factor)
+    names = {quoted.get(n.id, n.id) for n in ast.walk(tree) if isinstance(n, ast.Name)}
+    return sorted(names & set(columns))
+
+
+def _refuse_degrees(transforms: Mapping[str, Any], frame: pd.DataFrame) -> None:
+    """Refuse a polynomial through fewer values than it has degrees: the rest would be rounding."""
+    for factor, state in transforms.items():
+        columns = _columns_in(factor, frame) if "norms2" in state else []
+        degree = len(state["norms2"]) - 1 if columns else 0
+        distinct = int(np.prod([float(frame[name].nunique()) for name in columns]))
+        if columns and degree >= distinct:
+            raise DataError(
+                explain(
+                    f"{factor} needs more than {degree} different values",
+                    values=distinct,
+                    advice="use a lower degree, or C() for a factor",
+                )
+            )
 
 
 def _level_counts(
@@ -354,6 +379,8 @@ def _materialize(
             wrong, advice = "values lie beyond the knots of bs()", _ranges(transforms)
         elif "string multiply" in told:
             advice = "put C() around a function whose values are text"
+        elif isinstance(cause, (IndexError, ValueError)) and "C(" in right:
+            advice = "a reference level is named by C(x, Treatment('level'))"
         raise DataError(explain(wrong, formula=right, advice=advice)) from error
     plain = matrix.__wrapped__ if hasattr(matrix, "__wrapped__") else matrix
     if sparse:

@@ -222,9 +222,20 @@ def _check_call(node: ast.Call, formula: str, context: Collection[str]) -> None:
                 f"{ast.unparse(node)} asks for more columns than {LARGEST_DEGREE}", formula=formula
             )
         )
+    bare = name.removeprefix("np.")
+    if bare in NUMPY | BARE and name not in context and len(node.args) > _arity(bare):
+        # np.abs(x, x) would write into the data, too.
+        raise FormulaError(
+            explain(f"{name} takes at most {_arity(bare)} values in a formula", formula=formula)
+        )
     if node.keywords and name not in TRANSFORMS | CONTRAST_CALLS and name not in context:
         # np.log(x, out=x) would write into the data.
         raise FormulaError(explain(f"{name} takes no keywords in a formula", formula=formula))
+
+
+def _arity(name: str) -> int:
+    others = {"where": 3, "clip": 3, "round": 2}
+    return others.get(name) or int(getattr(getattr(np, name, None), "nin", 1))
 
 
 def _is_bound(size: ast.expr, node: ast.Call) -> bool:

@@ -47,17 +47,17 @@ def aligned(values: Any, frame: pd.DataFrame, name: str) -> np.ndarray:
     import pandas as pd
 
     word = name.removeprefix(RESERVED)
+    array = np.asarray(values)
+    if array.shape != (len(frame),):
+        raise DataError(
+            explain(f"{word} must have one value for each of {len(frame)} rows", shape=array.shape)
+        )
     if isinstance(values, pd.Series) and not values.index.equals(frame.index):
         raise DataError(
             explain(
                 f"the index of {word} differs from that of the data",
                 advice=f"use {word}.to_numpy() if the order is the same",
             )
-        )
-    array = np.asarray(values)
-    if array.shape != (len(frame),):
-        raise DataError(
-            explain(f"{word} must have one value for each of {len(frame)} rows", shape=array.shape)
         )
     return array
 
