@@ -312,6 +312,8 @@ def build_arrays(
         X = frames.select(X, frames.column_names(X))
         names = list(X.columns) if names is None else names
     try:
+        if np.iscomplexobj(X):
+            raise TypeError("they are complex")
         matrix = sp.csc_array(X, dtype=float) if sparse else np.asarray(X, dtype=float)
     except (TypeError, ValueError) as error:
         raise DataError(explain(f"X must hold numbers: {error}")) from error
