@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["assemble", "attributes", "dataset"]
 
-DIMS = {"beta": ["term"], "y": ["obs"]}
+DIMS: dict[str, list[str]] = {"beta": ["term"], "y": ["obs"]}
 
 
 def dataset(
@@ -45,9 +45,10 @@ def dataset(
 
     variables, used = {}, set()
     for name, array in values.items():
-        own = DIMS.get(name, [])
         extra = np.ndim(array) - len(sample_dims)
-        dims = [*sample_dims, *(own if own else ["obs"] * (extra > 0))]
+        # A network's weights have dimensions of their own, named as ArviZ does.
+        own = DIMS.get(name, [f"{name}_dim_{axis}" for axis in range(extra)])
+        dims = [*sample_dims, *own]
         variables[name] = (dims, array)
         used.update(dims)
     chosen = {name: coord for name, coord in coords.items() if name in used}
@@ -77,10 +78,12 @@ def attributes(words: Mapping[str, Any]) -> dict[str, Any]:
 
 def coordinates(design: Design) -> dict[str, Any]:
     """Return the coordinates of terms and observations."""
-    index = np.arange(len(design.y)) if design.index is None else np.asarray(design.index)
-    if index.dtype.kind not in "iu":
+    # A fit saved without its columns still has the labels of its rows.
+    labels = getattr(design.source, "index", None) if design.index is None else design.index
+    index = np.arange(len(design.y)) if labels is None else np.asarray(labels)
+    if labels is not None and index.dtype.kind not in "iu":
         # Over the labels of pandas, not of NumPy: a date is then the same text after a round trip.
-        index = np.array([str(label) for label in design.index], dtype=str)
+        index = np.array([str(label) for label in labels], dtype=str)
     return {"term": np.array(design.terms, dtype=str), "obs": index}
 
 
@@ -116,6 +119,7 @@ def assemble(
         point["beta"] = result.theta[int(design.intercept) :]
         if result.sigma is not None:
             point["sigma"] = np.asarray(result.sigma)
+        point |= result.weights
         estimate = dataset(point, coords, sample_dims=())
         names = [*(["Intercept"] if design.intercept else []), *design.terms]
         estimate["cov"] = (("coefficient", "coefficient_"), result.cov)

@@ -84,6 +84,8 @@ def write(path: Any, fields: Mapping[str, Any], tree: xr.DataTree, *, data: bool
     part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     try:
         try:
+            # Opened here first: the message of a folder that is not there is then a plain one.
+            part.open("xb").close()
             whole.to_netcdf(part, engine="h5netcdf")
             os.replace(part, path)
         finally:
@@ -238,17 +240,23 @@ def _fields(tree: xr.DataTree, told: dict[str, Any], custom: Mapping[str, Any]) 
         gaussian=spec.family.has_sigma,
     )
     if design.matrix is not None:
-        priors = priors.with_rows(design.matrix, design.offset, design.weights > 0)
+        priors = priors.with_rows(design.matrix, design.offset)
     extra = {
         name: group.to_dataset()
         for name, group in tree.children.items()
         if name not in (*STANDARD, *OWN)
     }
+    result = _result(tree, told["result"], arrays)
+    size = int(design.intercept) + len(design.terms)
+    if result.theta.shape != (size,) or result.cov.shape != (size, size):
+        raise StorageError(
+            explain("the file is damaged: estimates and terms differ in number", terms=design.terms)
+        )
     return {
         "spec": spec,
         "design": design,
         "priors": priors,
-        "result": _result(tree, told["result"], arrays),
+        "result": result,
         "seconds": told["seconds"],
         "errors": told["errors"],
         "extra": extra,
@@ -288,7 +296,10 @@ def _design(
                 )
             )
         context[name] = custom[name]
-    source, frame = None, None
+    import pandas as pd
+
+    # Without the columns the labels of the rows remain.
+    source, frame = pd.DataFrame(index=pd.Index(tree["constant_data"]["obs"].to_numpy())), None
     if "bayesglm_frame" in tree.children:
         source = frame_from_dataset(tree["bayesglm_frame"].to_dataset())
         frame = source[words["frame"]]
@@ -315,7 +326,9 @@ def _design(
         # Products of sparse matrices trust the indices: a wrong one reads memory of others.
         matrix.check_format(full_check=True)
     if matrix is not None and matrix.shape != (len(rows["offset"]), len(words["terms"])):
-        raise StorageError(explain("the matrix has another shape", shape=matrix.shape))
+        raise StorageError(
+            explain("the file is damaged: the matrix has another shape", shape=matrix.shape)
+        )
     return Design(
         matrix=matrix,
         intercept=words["intercept"],

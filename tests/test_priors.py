@@ -180,6 +180,10 @@ def test_draws_agree_with_rstanarm(case):
     kurtosis = ((draws - draws.mean(0)) ** 4).mean(0) / draws.var(0) ** 2
     error = np.hypot(draws.std(0) * np.sqrt((kurtosis - 1) / (4 * ess)), case["mcse_sd"])
     assert (np.abs(draws.std(0) - case["sd"]) < 4 * error).all()
+    # Both scores are PSIS estimates; theirs has its Monte Carlo error, and ours about the same.
+    import arviz as az
+
+    assert az.loo(fit.data).elpd == pytest.approx(case["elpd_loo"], abs=6 * case["mcse_elpd_loo"])
     # Fitted probabilities, with the Monte Carlo error of at least 1,000 effective draws.
     rows = case["epred"]["rows_zero_based"]
     p = fit.predict()[rows]
