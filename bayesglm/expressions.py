@@ -127,7 +127,11 @@ def parse(text: str, formula: str) -> tuple[ast.expr, dict[str, str]]:
         return ast.parse(plain, mode="eval").body, names
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise FormulaError(
-            explain(f"the formula does not parse at {text.strip()!r}", formula=formula)
+            explain(
+                f"the formula does not parse at {text.strip()!r}",
+                formula=formula,
+                advice="names with other signs are quoted by backticks, as `my column`",
+            )
         ) from error
 
 

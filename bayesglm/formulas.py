@@ -154,12 +154,14 @@ def _without_dots(right: str, rest: list[str]) -> str:
 
 def _check_powers(right: str, formula: str) -> None:
     """Refuse powers that mean nothing, and formulas that multiply out without end."""
-    numeric = [name for name in re.findall(r"`([^`]*)`", right) if _is_number(name)]
-    if numeric:
+    # formulaic takes a column called 1 for the constant, one without a name for nothing.
+    quoted = re.findall(r"`([^`]*)`", right)
+    misread = [name for name in quoted if not name.strip() or _is_number(name)]
+    if misread:
         raise FormulaError(
             explain(
-                "a number cannot be the name of a column in a formula",
-                column=numeric[0],
+                "neither a number nor nothing can be the name of a column in a formula",
+                column=misread[0],
                 advice="rename the column",
             )
         )
@@ -180,6 +182,18 @@ def _check_powers(right: str, formula: str) -> None:
         if not isinstance(node, ast.BinOp):
             continue
         one, other = terms[node.left], terms[node.right]
+        parts = (node.left, node.right)
+        if isinstance(node.op, (ast.Mult, ast.MatMult)) and any(
+            isinstance(part, ast.Constant) for part in parts
+        ):
+            # formulaic would call the double of x x, and drop 0:x.
+            raise FormulaError(
+                explain(
+                    "a number cannot stand in a product of terms",
+                    formula=formula,
+                    advice="write I(2 * x) for a multiple of a column",
+                )
+            )
         if isinstance(node.op, ast.Pow):
             terms[node] = _power(node, one, formula)
         elif isinstance(node.op, ast.MatMult):
