@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -269,7 +269,7 @@ def learn(
     return encoding, _without_constant(matrix, names), structure
 
 
-def _columns_in(factor: str, columns: Mapping[str, Any]) -> list[str]:
+def _columns_in(factor: str, columns: Iterable[Any]) -> list[str]:
     """Return the columns that an expression, checked before, names."""
     tree, quoted = parse(factor, factor)
     names = {quoted.get(n.id, n.id) for n in ast.walk(tree) if isinstance(n, ast.Name)}
