@@ -30,6 +30,7 @@ from bayesglm.errors import (
 from bayesglm.fit import Fit, load
 from bayesglm.links import Link
 from bayesglm.model import Model
+from bayesglm.networks import Network
 
 __all__ = [
     "BayesGLMError",
@@ -41,6 +42,7 @@ __all__ = [
     "InferenceError",
     "Link",
     "Model",
+    "Network",
     "SpecificationError",
     "Status",
     "StorageError",

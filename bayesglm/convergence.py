@@ -8,8 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bayesglm.errors import Finding
+from bayesglm.input_effects import probabilities
+from bayesglm.tables import draws_table
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from bayesglm.fit import Fit
 
 __all__ = ["diagnose_draws"]
@@ -59,7 +63,7 @@ def diagnose_draws(fit: Fit) -> tuple[Finding, ...]:
                 advice="Raise max_tree_depth= or warmup=.",
             )
         )
-    table = fit.summary()
+    table = _table(fit)
     # With one chain R-hat compares its halves; not a number says that a chain stands still.
     stuck = table["r_hat"].isna() | (table["r_hat"] > R_HAT)
     if stuck.any():
@@ -90,3 +94,15 @@ def diagnose_draws(fit: Fit) -> tuple[Finding, ...]:
             )
         )
     return tuple(found)
+
+
+def _table(fit: Fit) -> pd.DataFrame:
+    """Return what must have converged: coefficients, or with networks the probabilities of rows.
+
+    Weights are not identified (hidden units may change places and signs); what they say is.
+    """
+    if not fit.design.inputs:
+        return fit.summary()
+    p = probabilities(fit)
+    names = tuple(f"p of row {j + 1} of {p.shape[-1]}" for j in range(p.shape[-1]))
+    return draws_table(names, p, level=0.95, exponentiate=False)

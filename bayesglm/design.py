@@ -1,6 +1,6 @@
 """The data of a model as numbers: matrix, outcome, weights, and how new data become the same.
 
-`build` starts from a formula, `build_arrays` from a matrix; `encode` turns new data into rows.
+`build` starts from a formula, `build_arrays` from a matrix; `newdata` encodes other rows.
 """
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ from bayesglm.columns import facts
 from bayesglm.encoding import Encoding, learn, used
 from bayesglm.errors import DataError, Finding, SpecificationError, explain
 from bayesglm.formulas import Formula, split
+from bayesglm.inputs import Inputs, read_inputs, split_inputs
 from bayesglm.outcome import Outcome, respond
 from bayesglm.priors import ColumnFacts
 from bayesglm.rows import (
-    RESERVED,
     aligned,
     column,
     complete,
-    evaluated,
     odd_outcomes,
     offsets,
     refuse_infinite,
@@ -36,7 +35,7 @@ from bayesglm.spec import Spec
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Design", "NewRows", "build", "build_arrays", "encode"]
+__all__ = ["Design", "build", "build_arrays"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +67,8 @@ class Design:
         Rows of the user's data that were kept, where some were dropped.
     source : object
         The user's data, by reference (for clusters).
+    inputs : tuple of Inputs
+        Those of the predictors beside the linear part.
     context : mapping or None
         The user's own functions in the formula.
     findings : tuple of Finding
@@ -89,6 +90,7 @@ class Design:
     frame: Any = None
     kept: np.ndarray | None = None
     source: Any = None
+    inputs: tuple[Inputs, ...] = ()
     context: Mapping[str, Any] | None = None
     findings: tuple[Finding, ...] = field(default_factory=tuple)
 
@@ -148,29 +150,6 @@ class Design:
         return np.asarray(codes, dtype=np.int32)
 
 
-@dataclass(frozen=True)
-class NewRows:
-    """New data, encoded as the training data were.
-
-    Attributes
-    ----------
-    matrix : ndarray or scipy.sparse.csc_array, shape (n, p)
-    offset : ndarray, shape (n,)
-    index : pandas Index or None
-    findings : tuple of Finding
-    """
-
-    matrix: Any
-    offset: np.ndarray
-    index: Any
-    findings: tuple[Finding, ...] = ()
-
-    @property
-    def n(self) -> int:
-        """Rows."""
-        return len(self.offset)
-
-
 def build(
     spec: Spec,
     data: Any,
@@ -204,14 +183,19 @@ def build(
     if "Intercept" in formula.columns:
         raise DataError(explain('no column may be called "Intercept"', advice="rename it"))
     own = dict(arrays or {})
-    wanted = [*formula.columns, *(name for name in named if name not in own)]
+    added = {
+        network.name: split_inputs(network.formula, formula, known, context, named)
+        for network in spec.add
+    }
+    columns = dict.fromkeys(name for part in (formula, *added.values()) for name in part.columns)
+    wanted = [*columns, *(name for name in named if name not in own)]
     frame = frames.select(data, wanted)
     for name, values in own.items():
         frame = frame.assign(**{name: aligned(values, frame, name)})
     if not len(frame):
         raise DataError(explain("the data have no rows"))
     frame, kept, findings = complete(frame, spec.missing, spec.weights)
-    design = partial(_assemble, spec, formula, source=data, context=context)
+    design = partial(_assemble, spec, formula, added, source=data, context=context)
     live = row_weights(frame, spec)[0] > 0
     if live.all():
         return design(frame, kept, findings)
@@ -234,6 +218,7 @@ def build(
 def _assemble(
     spec: Spec,
     formula: Formula,
+    added: Mapping[str, Formula],
     frame: pd.DataFrame,
     kept: np.ndarray | None,
     findings: tuple[Finding, ...],
@@ -255,7 +240,7 @@ def _assemble(
         # Knots, centres and levels are learned on the rows that count, then used on all.
         encoding, _, structure = learn(formula, right[live], context)
         matrix = encoding.apply(right, context)
-    if not encoding.names:
+    if not encoding.names and not added:
         raise DataError(explain("the model has no coefficients", formula=formula.text))
     refuse_infinite(matrix, encoding.terms)
     columns = facts(
@@ -265,6 +250,12 @@ def _assemble(
         live,
         used(structure, encoding, formula, context),
     )
+    inputs = tuple(
+        read_inputs(name, part, frame, weights * counted, columns, context)
+        for name, part in added.items()
+    )
+    for part in inputs:
+        refuse_infinite(part.matrix, part.terms)
     return Design(
         matrix=matrix,
         intercept=encoding.intercept,
@@ -282,6 +273,7 @@ def _assemble(
         frame=frame,
         kept=kept,
         source=source,
+        inputs=inputs,
         context=context,
         findings=(
             *findings,
@@ -375,68 +367,3 @@ def build_arrays(
         frame=frame,
         findings=(*findings, *odd_outcomes(events, counted, w, spec)),
     )
-
-
-def encode(design: Design, newdata: Any) -> NewRows:
-    """Encode new data with what was learned in training.
-
-    Parameters
-    ----------
-    design : Design
-        The training data.
-    newdata : DataFrame, dict or array
-        The columns of the right side (an array for a model of arrays); scalars of a dict are
-        repeated.
-
-    Raises
-    ------
-    DataError
-        For a missing column or value, an unseen level, a value beyond the knots of ``bs``.
-    """
-    if design.encoding is None or design.formula is None:
-        return _encode_arrays(design, newdata)
-    wanted = list(design.formula.right_columns)
-    if design.offset_column is not None:
-        if design.offset_column.startswith(RESERVED):
-            raise DataError(
-                explain(
-                    "the model was given its offset as an array, so it cannot predict for new data",
-                    advice="put the offset into a column",
-                )
-            )
-        wanted.append(design.offset_column)
-    frame = frames.select(newdata, wanted) if wanted else frames.bare(newdata)
-    frames.refuse_missing(frame, advice="drop or fill these rows of the new data")
-    matrix = design.encoding.apply(frame, design.context)
-    refuse_infinite(matrix, design.terms)
-    offset = np.zeros(len(frame))
-    if design.offset_column is not None:
-        offset += column(frame, design.offset_column)
-    for expression in design.formula.offsets:
-        offset += evaluated(expression, design.formula, frame)
-    if not np.isfinite(offset).all():
-        raise DataError(explain("the offset of the new data has missing or infinite values"))
-    return NewRows(matrix, offset, frame.index, design.encoding.extrapolations(frame))
-
-
-def _encode_arrays(design: Design, newdata: Any) -> NewRows:
-    import scipy.sparse as sp
-
-    if design.offset_column is not None:
-        raise DataError(
-            explain("the model was given its offset as an array, so it cannot predict for new data")
-        )
-    index = None
-    if isinstance(newdata, Mapping) or frames.has_names(newdata):
-        newdata = frames.select(newdata, design.terms)
-        index = newdata.index
-    try:
-        matrix = sp.csc_array(newdata) if sp.issparse(newdata) else np.asarray(newdata, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise DataError(explain(f"new data must hold numbers: {error}")) from error
-    if matrix.ndim != 2 or matrix.shape[1] != design.p:
-        raise DataError(
-            explain(f"new data must have {design.p} columns", shape=tuple(matrix.shape))
-        )
-    refuse_infinite(matrix, design.terms)
-    return NewRows(matrix, np.zeros(matrix.shape[0]), index)

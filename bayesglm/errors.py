@@ -62,6 +62,7 @@ class Status(StrEnum):
     STEP_LIMIT = "step limit"
     DIVERGED = "diverged"
     BOUNDARY = "boundary"
+    STOPPED_EARLY = "stopped early"
     SAMPLED = "sampled"
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from bayesglm import datatree, predicting, printing, requested, storage, tables
+from bayesglm import datatree, predicting, printing, requested, storage, summaries, tables
 from bayesglm.errors import DataError, Finding, SpecificationError, Status, explain
 from bayesglm.inference.covariance import check_words, covariance
 from bayesglm.inference.target import Target, build
@@ -192,23 +192,11 @@ class Fit:
         -------
         DataFrame
             Indexed by term: estimate, std_error, lower, upper; then z and p_value for an MLE, or
-            r_hat, ess_bulk and ess_tail for draws.
+            r_hat, ess_bulk and ess_tail for draws. With networks there are rows for their inputs
+            too, and a column ``scale``: what each input does to p ("probability"), beside the
+            coefficients of the linear part ("link", or "ratio").
         """
-        tables.check_level(level)
-        if exponentiate:
-            tables.ratio_name(self.spec.link)
-        if self.result.draws:
-            return tables.draws_table(
-                self.terms, self.theta_draws(), level=level, exponentiate=exponentiate
-            )
-        return tables.estimates_table(
-            self.terms,
-            self.result.theta,
-            self.result.cov,
-            level=level,
-            exponentiate=exponentiate,
-            tests=self.method == "mle",
-        )
+        return summaries.summary_table(self, level=level, exponentiate=exponentiate)
 
     def theta_draws(self) -> np.ndarray:
         """Return the draws of the coefficients, shape (chains, draws, k), link scale."""
@@ -237,6 +225,7 @@ class Fit:
             self.priors,
             family=self.spec.family,
             link=self.spec.link,
+            networks=self.spec.add,
             precision=self.spec.precision,
             flat=self.method == "mle",
         )

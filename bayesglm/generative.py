@@ -63,6 +63,16 @@ class Data(NamedTuple):
     parts: tuple[Any, ...]
     sigma: dist.Distribution | None = None
 
+    def rows(self, index: Array, factor: Array) -> Data:
+        """Return a batch of rows, each of which stands for ``factor`` rows."""
+        return self._replace(
+            y=self.y[index],
+            trials=self.trials[index],
+            weights=self.weights[index] * factor,
+            offset=self.offset[index],
+            parts=tuple(part.rows(index) for part in self.parts),
+        )
+
 
 @dataclass(frozen=True)
 class Structure:

@@ -3,7 +3,7 @@
 Rows and columns are padded to bucket sizes, so that fits of nearly equal size share one compiled
 program. Padding columns are zero; padding rows repeat the first row and carry weight 0, because a
 zero row need not be feasible under a link with a bounded domain.
-Both classes are pytrees with the same four operations; inference never asks which one it has.
+Both classes are pytrees with the same operations; inference never asks which one it has.
 """
 
 from __future__ import annotations
@@ -86,6 +86,10 @@ class DenseColumns(NamedTuple):
         """Return the (n,) values x_i' V x_i."""
         return jnp.sum(self.values * (matrix @ self.values), axis=0)
 
+    def rows(self, index: Array) -> DenseColumns:
+        """Return some rows."""
+        return DenseColumns(self.values[:, index])
+
     def group_sums(self, rows: Array, codes: Array, groups: int) -> Array:
         """Return the (groups, k) sums of x_i times ``rows`` within each group."""
         return jax.ops.segment_sum((self.values * rows).T, codes, num_segments=groups)
@@ -158,6 +162,12 @@ class SparseColumns(NamedTuple):
         # (x-c)'V(x-c) = x'Vx - 2 c'V(x-c) - c'Vc
         shift = matrix @ self.center
         return total - 2 * self.dot(shift) - self.center @ shift
+
+    def rows(self, index: Array) -> SparseColumns:
+        """Return some rows."""
+        return self._replace(
+            dense=self.dense[:, index], columns=self.columns[index], entries=self.entries[index]
+        )
 
     def group_sums(self, rows: Array, codes: Array, groups: int) -> Array:
         """Return the (groups, k) sums of x_i times ``rows`` within each group."""

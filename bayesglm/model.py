@@ -16,11 +16,18 @@ from bayesglm.convergence import diagnose_draws
 from bayesglm.errors import BayesGLMWarning, Finding, SpecificationError, explain
 from bayesglm.fit import Fit
 from bayesglm.frames import read_table
-from bayesglm.inference.options import MapOptions, MleOptions, NutsOptions, check_options
+from bayesglm.implied import priors_of
+from bayesglm.inference.options import (
+    MapOptions,
+    MleOptions,
+    NutsOptions,
+    check_options,
+    steps_of,
+)
 from bayesglm.inference.run import run
 from bayesglm.inference.target import Target, build
-from bayesglm.presets import resolve
-from bayesglm.priors import Baseline, Priors
+from bayesglm.networks import Network
+from bayesglm.priors import Priors
 from bayesglm.progress import bar
 from bayesglm.spec import Spec
 
@@ -77,6 +84,8 @@ class Model:
         Of the computation.
     context : dict of str to callable, optional
         Functions of your own that the formula may call.
+    add : sequence of Network
+        Predictors beside the linear part, as ``[bg.Network("~ x2 + x3")]``.
 
     Raises
     ------
@@ -113,6 +122,7 @@ class Model:
         center: bool = True,
         precision: Literal["float64", "float32"] = "float64",
         context: Mapping[str, Any] | None = None,
+        add: Sequence[Network] = (),
     ) -> None:
         if isinstance(data, (str, Path)):
             data = read_table(data)
@@ -127,10 +137,11 @@ class Model:
             missing=missing,
             center=center,
             precision=precision,
+            add=_named_networks(add),
             **columns,
         )
         self.design = designs.build(self.spec, data, arrays=arrays, context=context)
-        self.priors = _priors(self.spec, self.design)
+        self.priors = priors_of(self.spec, self.design)
 
     @classmethod
     def from_arrays(
@@ -174,7 +185,7 @@ class Model:
         model.design = designs.build_arrays(
             X, y, names=names, intercept=intercept, spec=model.spec, **given
         )
-        model.priors = _priors(model.spec, model.design)
+        model.priors = priors_of(model.spec, model.design)
         return model
 
     @property
@@ -239,9 +250,15 @@ class Model:
             ``mle`` and ``map``: ``optimizer`` ("newton", "lbfgs", "adam", "gd" or any optax
             transformation), ``steps``, ``learning_rate``, ``memory`` (of lbfgs), ``tolerance``
             (largest entry of the gradient of the mean loss), ``init`` (vector, intercept first).
+            With networks "adam" is the default, 1,000 steps with a learning rate that falls from
+            0.05 to 0, on standardised columns; besides ``batch_size`` (rows of a mini-batch),
+            ``validation`` (share of the rows held out, to stop early after ``patience`` blocks
+            without gain), ``starts`` (the best of several), ``ensemble`` (keep as many, as a
+            mixture).
             ``mle`` besides: ``cov`` ("nonrobust", "HC0" to "HC3"), ``information`` ("expected",
             "observed"), ``cluster`` (a column: CR1 errors).
-            ``nuts``: ``draws`` (1,000 a chain), ``warmup`` (300), ``chains`` (4),
+            ``nuts``: ``draws`` (1,000 a chain), ``warmup`` (300; 1,000 with networks),
+            ``chains`` (4),
             ``target_accept`` (0.8), ``max_tree_depth`` (10).
 
         Returns
@@ -267,8 +284,9 @@ class Model:
         chosen |= errors
         if errors.get("cluster") is not None:
             chosen["cluster"] = self.design.cluster(errors["cluster"])
-        steps = chosen.get("chains", 4) * (chosen.get("draws", 1_000) + chosen.get("warmup", 300))
-        with bar(method, steps, progress=progress if method == "nuts" else False) as report:
+        steps = steps_of(method, chosen, networks=bool(self.spec.add))
+        # What one compiled call finishes needs no bar.
+        with bar(method, steps, progress=progress if steps else False) as report:
             result = run(
                 self._target(flat=method == "mle"),
                 method,
@@ -296,6 +314,7 @@ class Model:
             self.priors,
             family=self.spec.family,
             link=self.spec.link,
+            networks=self.spec.add,
             precision=self.spec.precision,
             flat=flat,
         )
@@ -355,29 +374,6 @@ class Model:
         )
 
 
-def _priors(spec: Spec, design: Design) -> Priors:
-    """Work the priors out; a wrong word is refused before anything is fitted."""
-    w = design.weights * design.trials
-    share = design.y / design.trials
-    mean = float(np.average(share, weights=w))
-    baseline = Baseline(
-        rows=design.nobs,
-        offset_mean=float(np.average(design.offset, weights=w)),
-        y_mean=mean,
-        y_sd=float(np.sqrt(np.average((share - mean) ** 2, weights=w))),
-    )
-    found = resolve(
-        spec.prior,
-        design.columns,
-        link=spec.link,
-        family=spec.family,
-        intercept=design.intercept,
-        center=spec.center,
-        baseline=baseline,
-    )
-    return found.with_rows(design.matrix, design.offset)
-
-
 def _columns(**given: Any) -> tuple[dict[str, str | None], dict[str, Any]]:
     """Separate names of columns from arrays, which get the reserved name ``__<word>``."""
     names = {
@@ -390,6 +386,23 @@ def _columns(**given: Any) -> tuple[dict[str, str | None], dict[str, Any]]:
         if value is not None and not isinstance(value, str)
     }
     return names, arrays
+
+
+def _named_networks(add: Any) -> tuple[Network, ...]:
+    """Refuse what is no network; give each a name of its own."""
+    given = (add,) if isinstance(add, Network) else tuple(add)
+    odd = [network for network in given if not isinstance(network, Network)]
+    if odd:
+        raise SpecificationError(
+            explain('add takes networks, as [bg.Network("~ x2 + x3")]', add=odd[0])
+        )
+    names: list[str] = []
+    for network in given:
+        rank = names.count(network.name) + 1
+        names.append(network.name)
+        if rank > 1:
+            given = tuple(replace(n, name=f"{n.name}_{rank}") if n is network else n for n in given)
+    return given
 
 
 def _seed(seed: int | np.random.Generator | None) -> int:

@@ -5,23 +5,48 @@ Draws are worked off in blocks, so that memory stays bounded whatever their numb
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from bayesglm import design as designs
 from bayesglm.errors import BayesGLMWarning, DataError, SpecificationError, explain
+from bayesglm.inference.predictive import networks_eta
+from bayesglm.inference.run import named_draws
+from bayesglm.inference.target import against
+from bayesglm.newdata import NewRows, encode
 from bayesglm.precision import in_double
 
 if TYPE_CHECKING:
     from bayesglm.fit import Fit
 
-__all__ = ["interval", "predict"]
+__all__ = ["eta", "interval", "points_of", "predict", "response"]
 
 KINDS = ("response", "link", "outcome")
 # Bytes that a block of draws may take.
 MEMORY = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class _Points:
+    """What predictions are made from: coefficients (s, k), and for networks flat vectors (s, size).
+
+    The s are posterior draws, members of an ensemble, or the one estimate.
+    """
+
+    theta: np.ndarray
+    flat: np.ndarray | None
+    projections: Mapping[str, np.ndarray]
+
+    def __getitem__(self, part: slice) -> _Points:
+        flat = None if self.flat is None else self.flat[part]
+        chosen = {name: values[part] for name, values in self.projections.items()}
+        return _Points(self.theta[part], flat, chosen)
+
+    def __len__(self) -> int:
+        return len(self.theta)
 
 
 def predict(fit: Fit, newdata: Any, *, kind: str, draws: bool, seed: int) -> np.ndarray:
@@ -32,49 +57,50 @@ def predict(fit: Fit, newdata: Any, *, kind: str, draws: bool, seed: int) -> np.
                 "unknown kind of prediction", kind=kind, advice="use one of " + ", ".join(KINDS)
             )
         )
-    matrix, offset, trials = _rows(fit, newdata)
-    theta = _theta(fit)
+    rows, trials = _rows(fit, newdata)
+    points = points_of(fit)
     sigma = fit.result.draws.get("sigma", np.asarray(fit.result.sigma)).ravel()
-    out = np.empty((len(theta), len(offset))) if draws else np.zeros(len(offset))
+    out = np.empty((len(points), rows.n)) if draws else np.zeros(rows.n)
     generator = np.random.default_rng(seed)
-    length = max(1, MEMORY // (8 * max(len(offset), 1)))
-    for begin in range(0, len(theta), length):
+    length = max(1, MEMORY // (8 * max(rows.n, 1)))
+    for begin in range(0, len(points), length):
         part = slice(begin, begin + length)
-        values = linear(fit, theta[part], matrix, offset)
+        values = eta(fit, points[part], rows)
         if kind != "link":
             values = response(fit, values)
         if kind == "outcome":
+            spread = sigma if len(sigma) == 1 else sigma[part]
             simulated = draws
             values = (
-                _simulate(fit, generator, values, trials, sigma[part])
-                if simulated
-                else values * trials
+                _simulate(fit, generator, values, trials, spread) if simulated else values * trials
             )
         if draws:
             out[part] = values
         else:
-            out += values.sum(axis=0) / len(theta)
+            out += values.sum(axis=0) / len(points)
     return out
 
 
 def interval(fit: Fit, newdata: Any, level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return probabilities with their intervals; see `Fit.predict_interval`."""
     tails = (1 - level) / 2, (1 + level) / 2
-    matrix, offset, _ = _rows(fit, newdata)
-    if not isinstance(matrix, np.ndarray):
-        matrix = matrix.tocsr()
-    theta = _theta(fit)
-    found = np.empty((3, len(offset)))
-    width = max(len(theta), fit.design.p + 1)
+    rows, _ = _rows(fit, newdata)
+    points = points_of(fit)
+    found = np.empty((3, rows.n))
+    width = max(len(points), fit.design.p + 1)
     length = max(1, MEMORY // (8 * width))
-    for begin in range(0, len(offset), length):
+    for begin in range(0, rows.n, length):
         part = slice(begin, begin + length)
-        eta = linear(fit, theta, matrix[part], offset[part])
-        if fit.result.draws:
-            p = response(fit, eta)
+        some = rows[part]
+        values = eta(fit, points, some)
+        if len(points) > 1:
+            p = response(fit, values)
             found[0, part], found[1:, part] = p.mean(axis=0), np.quantile(p, tails, axis=0)
+        elif fit.design.inputs:
+            # The estimate of a network comes without a covariance.
+            found[0, part], found[1:, part] = response(fit, values[0]), np.nan
         else:
-            found[:, part] = _delta(fit, eta[0], matrix[part], tails[1])
+            found[:, part] = _delta(fit, values[0], some.matrix, tails[1])
     return found[0], found[1], found[2]
 
 
@@ -91,34 +117,61 @@ def _delta(fit: Fit, eta: np.ndarray, matrix: Any, tail: float) -> np.ndarray:
     return response(fit, ends)
 
 
-def _rows(fit: Fit, newdata: Any) -> tuple[Any, np.ndarray, np.ndarray]:
+def _rows(fit: Fit, newdata: Any) -> tuple[NewRows, np.ndarray]:
     if newdata is None:
         design = fit.design
         if design.frame is None:
             raise DataError(explain("the fit was saved without its data", advice="give newdata"))
-        return design.matrix, design.offset, design.trials
-    rows = designs.encode(fit.design, newdata)
+        inputs = tuple(part.matrix for part in design.inputs)
+        rows = NewRows(design.matrix, design.offset, design.index, inputs=inputs)
+        return rows, design.trials
+    rows = encode(fit.design, newdata)
     if rows.findings:
         import warnings
 
         told = "\n".join(str(finding) for finding in rows.findings)
         warnings.warn(told, BayesGLMWarning, stacklevel=5)
-    return rows.matrix, rows.offset, np.ones(rows.n)
+    return rows, np.ones(rows.n)
 
 
-def _theta(fit: Fit) -> np.ndarray:
-    """Return the coefficients, shape (draws, k), or (1, k) for a point fit."""
-    if not fit.result.draws:
-        return fit.result.theta[None, :]
-    draws = fit.theta_draws()
-    return draws.reshape(-1, draws.shape[-1])
+def points_of(fit: Fit) -> _Points:
+    """Return the draws, members or estimate of a fit that predictions are made from."""
+    result = fit.result
+    if not fit.design.inputs:
+        if not result.draws:
+            return _Points(result.theta[None, :], None, {})
+        draws = fit.theta_draws()
+        return _Points(draws.reshape(-1, draws.shape[-1]), None, {})
+    if result.flat_draws is not None:
+        flat, named = result.flat_draws, result.draws
+    else:
+        flat = (result.flat[None] if result.members is None else result.members)[None]
+        named = named_draws(fit.target, flat)
+    head = [named["Intercept"][..., None]] if fit.design.intercept else []
+    theta = np.concatenate([*head, named["beta"]], axis=-1)
+    names = [network.projection for network, _ in fit.target.networks]
+    together = flat.shape[0] * flat.shape[1]
+    return _Points(
+        theta.reshape(together, -1) if theta.size else np.empty((together, 0)),
+        flat.reshape(together, -1),
+        {n: named[n].reshape(together, -1) for n in names if n in named},
+    )
 
 
-def linear(fit: Fit, theta: np.ndarray, matrix: Any, offset: np.ndarray) -> np.ndarray:
-    """Return eta, shape (draws, n), of coefficients (draws, k)."""
+def eta(fit: Fit, points: _Points, rows: NewRows) -> np.ndarray:
+    """Return eta (link scale), shape (s, n)."""
     first = int(fit.design.intercept)
-    eta = np.asarray((matrix @ theta[:, first:].T).T) + offset
-    return eta + theta[:, :1] if first else eta
+    theta = points.theta
+    values = np.asarray((rows.matrix @ theta[:, first:].T).T) + rows.offset
+    if first:
+        values = values + theta[:, :1]
+    if points.flat is None:
+        return values
+    columns = [
+        against(network, inputs, rows.matrix, fit.design.intercept, fit.priors.center)
+        for network, inputs in zip(fit.spec.add, fit.design.inputs, strict=True)
+    ]
+    return values + networks_eta(fit.target, points.flat, points.projections, rows.inputs, columns)
 
 
 @in_double

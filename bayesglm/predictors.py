@@ -36,6 +36,11 @@ class Site(NamedTuple):
 class Predictor(Protocol):
     """Anything that adds to eta: hashable, without arrays of its own."""
 
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """The sites of its unknowns."""
+        ...
+
     def eta(self, part: Any) -> Array:
         """Declare the sites and return this predictor's (n,) share of eta, on the link scale."""
         ...
@@ -79,6 +84,10 @@ class LinearPart(NamedTuple):
     blocks: tuple[dist.Distribution, ...]
     center: Array
     offset_center: Array
+
+    def rows(self, index: Array) -> LinearPart:
+        """Return the part of some rows."""
+        return self._replace(matrix=self.matrix.rows(index))
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,9 @@ def header(fit: Fit) -> list[tuple[str, str]]:
     event = outcome.name
     if outcome.event:
         event += f" = {outcome.event}" + (f" (not {outcome.other})" if outcome.other else "")
+    formula = fit.spec.formula or f"{outcome.name} ~ {' + '.join(fit.design.terms)}"
     facts = [
-        ("formula", fit.spec.formula or f"{outcome.name} ~ {' + '.join(fit.design.terms)}"),
+        ("formula", formula + "".join(f" + {n.name}({n.formula})" for n in fit.spec.add)),
         ("family", f"{fit.spec.family.name}, link {fit.spec.link.label}"),
         ("event", event),
         ("rows", f"{fit.nobs:,}" + _events(fit)),

@@ -101,6 +101,10 @@ class Priors:
     gaussian : bool
     rows : tuple or None
         Matrix and offset of the rows for which the implied p is shown.
+    networks : tuple of (str, Distribution)
+        Of the weights of networks, by site.
+    sampler : callable or None
+        With networks: prior draws of eta for some rows, shape (draws, rows), by number and seed.
     """
 
     name: str
@@ -114,6 +118,8 @@ class Priors:
     link: Link
     gaussian: bool = False
     rows: Any = None
+    networks: tuple[tuple[str, Distribution], ...] = ()
+    sampler: Any = None
 
     @property
     def is_flat(self) -> bool:
@@ -124,7 +130,7 @@ class Priors:
     def _named(self) -> list[tuple[str, Distribution | None]]:
         head = [("Intercept (centred)", self.intercept)] if self.has_intercept else []
         tail = [("sigma", self.sigma)] if self.gaussian else []
-        return [*head, *zip(self.terms, self.beta, strict=True), *tail]
+        return [*head, *zip(self.terms, self.beta, strict=True), *self.networks, *tail]
 
     def table(self) -> pd.DataFrame:
         """Return one row for each parameter: distribution, location, scale, central 95 %.
@@ -183,7 +189,9 @@ class Priors:
         """
         if self.rows is None or not self._proper:
             return ()
-        eta = self._draw_eta(draws, seed)
+        eta = self._draw_eta(draws, seed) if self.sampler is None else self.sampler(draws, seed)
+        if self.sampler is not None and self.link.partial and not self.gaussian:
+            eta = eta[self._possible(eta)]
         if not len(eta):
             return ()
         with scope("float64"):

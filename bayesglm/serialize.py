@@ -15,10 +15,13 @@ import numpyro.distributions as dist
 
 from bayesglm.encoding import Column, Encoding
 from bayesglm.errors import StorageError, explain
+from bayesglm.networks import Network
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
+
+    from bayesglm.inputs import Inputs
 
 __all__ = [
     "encoding_from_json",
@@ -27,6 +30,8 @@ __all__ = [
     "frame_to_dataset",
     "level_from_json",
     "level_to_json",
+    "network_from_json",
+    "network_to_json",
     "prior_from_json",
     "prior_to_json",
 ]
@@ -251,3 +256,57 @@ def _column_from_json(kind: dict[str, Any], values: np.ndarray) -> Any:
         return pd.Categorical.from_codes(values.astype(np.int64), dtype=dtype)
     # A missing label has code -1.
     return pd.Index([*levels, None])[values] if (values < 0).any() else pd.Index(levels)[values]
+
+
+def network_to_json(network: Network, inputs: Inputs) -> dict[str, Any]:
+    """Return a network's words and the encoding of its inputs; its own module by its name only."""
+    return {
+        "name": network.name,
+        "formula": network.formula,
+        "hidden": [int(width) for width in network.hidden],
+        "activation": network.activation,
+        "own_module": network.module is not None,
+        "prior": {"own": "function"}
+        if network.prior is not None and not isinstance(network.prior, dist.Distribution)
+        else prior_to_json(network.prior),
+        "orthogonal": network.orthogonal,
+        # As it was read: "." may mean other columns later.
+        "right": inputs.formula.right,
+        "encoding": encoding_to_json(inputs.encoding),
+        "center": [float(number) for number in inputs.center],
+        "scale": [float(number) for number in inputs.scale],
+        "shared": list(inputs.shared),
+    }
+
+
+def network_from_json(told: Mapping[str, Any], custom: Mapping[str, Any]) -> Network:
+    """Return the network of `network_to_json`; what is the user's own is taken from ``custom``."""
+    name, own = told["name"], f"{told['name']}.prior"
+    if told["own_module"] and name not in custom:
+        raise StorageError(
+            explain(
+                f"the fit has a network with a module of its own, {name!r}",
+                advice=f"hand it over: load(path, custom={{{name!r}: module}})",
+            )
+        )
+    prior = told["prior"]
+    if prior == {"own": "function"}:
+        if not callable(custom.get(own)):
+            raise StorageError(
+                explain(
+                    f"the network {name!r} has a function for its priors",
+                    advice=f"hand it over: load(path, custom={{{own!r}: function}})",
+                )
+            )
+        prior = custom[own]
+    else:
+        prior = prior_from_json(prior, own, custom)
+    return Network(
+        told["formula"],
+        hidden=tuple(told["hidden"]),
+        activation=told["activation"],
+        module=custom[name] if told["own_module"] else None,
+        prior=prior,
+        orthogonal=bool(told["orthogonal"]),
+        name=name,
+    )

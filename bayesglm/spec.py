@@ -8,6 +8,7 @@ from typing import Any
 from bayesglm.errors import SpecificationError, explain, suggest
 from bayesglm.families import Family, get_family
 from bayesglm.links import Link, get_link
+from bayesglm.networks import Network
 from bayesglm.precision import PRECISIONS
 
 __all__ = ["Spec"]
@@ -36,6 +37,8 @@ class Spec:
     missing : {"error", "drop"}
     center : bool
     precision : {"float64", "float32"}
+    add : tuple of Network
+        Predictors beside the linear part.
     """
 
     formula: str | None
@@ -50,6 +53,7 @@ class Spec:
     missing: str = "error"
     center: bool = True
     precision: str = "float64"
+    add: tuple[Network, ...] = ()
 
     @classmethod
     def make(

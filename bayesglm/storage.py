@@ -20,7 +20,9 @@ import numpy as np
 from bayesglm.design import Design
 from bayesglm.errors import BayesGLMError, Finding, Status, StorageError, explain
 from bayesglm.formulas import split
+from bayesglm.implied import with_data
 from bayesglm.inference.result import Result
+from bayesglm.inputs import Inputs, split_inputs
 from bayesglm.links import Link, get_link
 from bayesglm.outcome import Outcome
 from bayesglm.priors import ColumnFacts, Priors
@@ -29,6 +31,8 @@ from bayesglm.serialize import (
     encoding_to_json,
     frame_from_dataset,
     frame_to_dataset,
+    network_from_json,
+    network_to_json,
     prior_from_json,
     prior_to_json,
 )
@@ -48,7 +52,7 @@ SPARSE = ("data", "indices", "indptr")
 # What the libraries below raise at a damaged file, and Python at words that are not there.
 DAMAGE = (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, MemoryError)
 # The arrays of a result, and those that may be absent.
-ARRAYS = ("theta", "flat", "cov", "history", "flat_draws")
+ARRAYS = ("theta", "flat", "cov", "history", "flat_draws", "members")
 
 
 def write(path: Any, fields: Mapping[str, Any], tree: xr.DataTree, *, data: bool) -> None:
@@ -73,6 +77,14 @@ def write(path: Any, fields: Mapping[str, Any], tree: xr.DataTree, *, data: bool
 
     path = Path(path)
     design: Design = fields["design"]
+    if design.inputs and not data:
+        raise StorageError(
+            explain(
+                "a fit with networks is saved with its data: predictions need the projection of "
+                "the training rows",
+                data=data,
+            )
+        )
     groups = {f"/{name}": group.to_dataset() for name, group in tree.children.items()}
     groups["/bayesglm_arrays"] = _arrays(fields["result"], fields["priors"], design, data=data)
     if data and design.frame is not None:
@@ -161,6 +173,10 @@ def _describe(fields: Mapping[str, Any], *, data: bool) -> dict[str, Any]:
             "data": data,
             "frame": None if design.frame is None else [str(name) for name in design.frame.columns],
         },
+        "add": [
+            network_to_json(network, inputs)
+            for network, inputs in zip(spec.add, design.inputs, strict=True)
+        ],
         "priors": {
             "name": priors.name,
             "intercept": prior_to_json(priors.intercept),
@@ -222,7 +238,9 @@ def read(path: Any, custom: Mapping[str, Any]) -> dict[str, Any]:
 def _fields(tree: xr.DataTree, told: dict[str, Any], custom: Mapping[str, Any]) -> dict[str, Any]:
     arrays = tree["bayesglm_arrays"].to_dataset()
     spec = _spec(told["spec"], told["priors"], custom)
+    spec = replace(spec, add=tuple(network_from_json(each, custom) for each in told.get("add", [])))
     design = _design(tree, told["design"], spec, arrays, custom)
+    design = replace(design, inputs=tuple(_inputs(each, design) for each in told.get("add", [])))
     words = told["priors"]
     priors = Priors(
         name=words["name"],
@@ -240,7 +258,7 @@ def _fields(tree: xr.DataTree, told: dict[str, Any], custom: Mapping[str, Any]) 
         gaussian=spec.family.has_sigma,
     )
     if design.matrix is not None:
-        priors = priors.with_rows(design.matrix, design.offset)
+        priors = with_data(priors, spec, design)
     extra = {
         name: group.to_dataset()
         for name, group in tree.children.items()
@@ -353,6 +371,25 @@ def _design(
     )
 
 
+def _inputs(told: dict[str, Any], design: Design) -> Inputs:
+    """Return the inputs of a network; its formula passes the allow-list here."""
+    if design.formula is None or design.frame is None:
+        raise StorageError(explain("the file is damaged: a network has no columns"))
+    known, context = [str(name) for name in design.frame.columns], design.context or {}
+    formula = split_inputs(f"~ {told['right']}", design.formula, known, context, set())
+    encoding = encoding_from_json(told["encoding"], formula.right)
+    bare = Inputs(
+        name=told["name"],
+        formula=formula,
+        encoding=encoding,
+        center=np.array(told["center"], float),
+        scale=np.array(told["scale"], float),
+        matrix=np.empty((0, 0)),
+        shared=tuple(map(int, told["shared"])),
+    )
+    return replace(bare, matrix=bare.apply(design.frame, context))
+
+
 def _result(tree: xr.DataTree, words: dict[str, Any], arrays: xr.Dataset) -> Result:
     found: dict[str, Any] = {name: arrays[name].to_numpy() for name in ARRAYS if name in arrays}
     found |= words
@@ -361,4 +398,7 @@ def _result(tree: xr.DataTree, words: dict[str, Any], arrays: xr.Dataset) -> Res
     for group, name in (("posterior", "draws"), ("sample_stats", "sample_stats")):
         if group in tree.children:
             found[name] = {str(n): v.to_numpy() for n, v in tree[group].data_vars.items()}
+    if "point_estimate" in tree.children:
+        point = tree["point_estimate"].data_vars
+        found["weights"] = {str(n): v.to_numpy() for n, v in point.items() if "." in str(n)}
     return Result(**found)

@@ -181,4 +181,5 @@ def formatters(table: pd.DataFrame) -> dict[str, Callable[[Any], str]]:
         "z": lambda v: f"{v:.2f}",
         "p_value": lambda v: "<0.0001" if v < 1e-4 else f"{v:.4f}",
     }
+    special["scale"] = str
     return {name: special.get(name, number) for name in table.columns}

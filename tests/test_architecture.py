@@ -34,6 +34,7 @@ FLOORS = {
     # 2 data
     "priors": 2,
     "presets": 2,
+    "networks": 2,
     "spec": 2,
     "frames": 2,
     "expressions": 2,
@@ -42,19 +43,25 @@ FLOORS = {
     "outcome": 2,
     "columns": 2,
     "rows": 2,
+    "inputs": 2,
     "design": 2,
+    "newdata": 2,
     "datasets": 2,
     # 3 predictors
     "predictors": 3,
+    "neural": 3,
     # 4 the model, written once
     "generative": 4,
     # 5 inference
     "inference/": 5,
     # 6 what came out
+    "implied": 6,
     "tables": 6,
     "datatree": 6,
     "requested": 6,
     "predicting": 6,
+    "input_effects": 6,
+    "summaries": 6,
     "printing": 6,
     "serialize": 6,
     "storage": 6,
@@ -84,23 +91,39 @@ SIDEWAYS = {
     "rows": {"spec", "frames", "expressions", "formulas"},
     "design": {
         *("spec", "frames", "expressions", "formulas", "encoding", "outcome", "columns", "rows"),
-        "priors",
+        *("priors", "inputs"),
     },
-    "storage": {"serialize"},
-    "fit": {"tables", "datatree", "requested", "predicting", "printing", "storage"},
+    "inputs": {"encoding", "formulas", "priors"},
+    "newdata": {"frames", "rows", "design"},
+    "neural": {"predictors"},
+    "spec": {"networks"},
+    "input_effects": {"predicting"},
+    "summaries": {"tables", "input_effects"},
+    "storage": {"serialize", "implied"},
+    "fit": {
+        *("tables", "datatree", "requested", "predicting", "printing", "storage", "summaries"),
+    },
     "requested": {"datatree"},
     "printing": {"tables"},
     "model": {"progress"},
     "__main__": {"cli"},
 }
 # Helpers of a noun name its class in their annotations, and only there.
-ANNOTATIONS = {"predicting": {"fit"}, "printing": {"fit"}, "requested": {"fit"}}
+ANNOTATIONS = {
+    name: {"fit"} for name in ("predicting", "printing", "requested", "input_effects", "summaries")
+}
 
 # Who may import whom inside a folder of siblings: all may use these, and these may use all.
 SHARED = {"inference": {"target", "result", "newton"}}
 GATHERING = {"inference": {"run", "__init__"}}
 # The words of the options are those that these two understand.
-SIBLINGS = {"inference.options": {"inference.covariance", "inference.optimize"}}
+SIBLINGS = {
+    "inference.local": {"inference.optimize", "inference.starting", "inference.training"},
+    "inference.options": {
+        *("inference.covariance", "inference.local", "inference.nuts", "inference.optimize"),
+        "inference.training",
+    },
+}
 
 # Loaded only by the functions that need them.
 HEAVY = {

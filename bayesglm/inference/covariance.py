@@ -22,14 +22,22 @@ import numpy as np
 from jax import Array
 
 from bayesglm.errors import SpecificationError, explain, suggest
-from bayesglm.generative import Data, Structure
+from bayesglm.generative import Data, Structure, eta_at, log_prior
 from bayesglm.inference.newton import curvature
 from bayesglm.precision import scope
 
 if TYPE_CHECKING:
     from bayesglm.inference.target import Target
 
-__all__ = ["Covariance", "Information", "check_words", "covariance", "hessian_at", "invert"]
+__all__ = [
+    "Covariance",
+    "Information",
+    "check_words",
+    "covariance",
+    "gauss_newton_at",
+    "hessian_at",
+    "invert",
+]
 
 type Covariance = Literal["nonrobust", "HC0", "HC1", "HC2", "HC3"]
 type Information = Literal["expected", "observed"]
@@ -97,6 +105,38 @@ def hessian_at(target: Target, flat: np.ndarray, *, information: str, jacobian: 
             ),
             float,
         )
+
+
+@partial(jax.jit, static_argnames=("structure",))
+def _gauss_newton(structure: Structure, data: Data, flat: Array) -> Array:
+    eta = eta_at(structure, data, flat)
+    slopes = jax.jacfwd(lambda f: eta_at(structure, data, f))(flat)
+    if structure.family.has_sigma:
+        rows = data.weights * jnp.exp(-2 * flat[-1])
+    else:
+        rows = data.weights * structure.family.information(eta, data.trials, structure.link)
+    rows = jnp.where(data.weights > 0, rows, 0.0)
+    prior = jax.hessian(lambda f: log_prior(structure, data, f, jacobian=False))(flat)
+    total = slopes.T @ (rows[:, None] * slopes) - prior
+    if structure.family.has_sigma:
+        total = total.at[-1, -1].add(2 * jnp.sum(data.weights))
+    return total
+
+
+def gauss_newton_at(target: Target, flat: np.ndarray) -> np.ndarray:
+    """Return the generalised Gauss-Newton matrix J'WJ of the density, plus the prior's Hessian.
+
+    J is the Jacobian of eta, W the expected information in eta. Unlike minus the Hessian of a
+    network it is positive definite under proper priors, away from the exact mode too.
+
+    References
+    ----------
+    Martens (2020), JMLR 21(146), section 8; Immer, Korzepa & Bauer (2021), AISTATS.
+    """
+    with scope(target.precision):
+        data = jax.tree.map(jnp.asarray, target.data)
+        point = jnp.asarray(flat, target.data.y.dtype)
+        return np.asarray(_gauss_newton(target.structure, data, point), float)
 
 
 @partial(jax.jit, static_argnames=("structure", "sampling"))

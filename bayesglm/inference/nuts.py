@@ -171,6 +171,7 @@ def sample(
     *,
     settings: Settings,
     seed: int,
+    starts: np.ndarray | None = None,
     report: Callable[[int, int], None] | None = None,
 ) -> Draws:
     """Draw from the flat density by NUTS.
@@ -187,6 +188,8 @@ def sample(
         Draws, warm-up, chains.
     seed : int
         Fixes the draws, together with machine, versions and thread count.
+    starts : ndarray, shape (chains, size), optional
+        Where each chain starts, instead of around the mode.
     report : callable, optional
         Called in the main thread with the steps taken by all chains and the divergences so far.
 
@@ -203,22 +206,27 @@ def sample(
     with scope(target.precision):
         number = target.data.y.dtype
         data = jax.tree.map(jnp.asarray, target.data)
-        frame = _Frame(jnp.asarray(mode, number), jnp.asarray(precondition(hessian), number))
+        w = precondition(hessian)
+        frame = _Frame(jnp.asarray(mode, number), jnp.asarray(w, number))
+        places = None if starts is None else np.linalg.solve(w, (starts - mode).T).T
         keys = [jax.random.fold_in(jax.random.key(seed), c) for c in range(settings.chains)]
 
-        def begin(key: Array) -> Any:
+        def begin(chain: int) -> Any:
+            key = keys[chain]
             z = DISPERSION * jax.random.normal(key, (target.size,), number)
+            if places is not None:
+                z = jnp.asarray(places[chain], number)
             return _start(data=data, frame=frame, z=z, key=key, **arguments)
 
         # A call with no step compiles the program, before the threads would all do it.
-        first = begin(keys[0])
+        first = begin(0)
         _advance(
             data=data, frame=frame, state=first, key=keys[0], count=jnp.asarray(0), **arguments
         )
 
     def run(chain: int) -> dict[str, np.ndarray]:
         with scope(target.precision):
-            state, parts, done, block = begin(keys[chain]), [], 0, 0
+            state, parts, done, block = begin(chain), [], 0, 0
             total = settings.warmup + settings.draws
             while done < total and not stop.is_set():
                 edge = settings.warmup if done < settings.warmup else total

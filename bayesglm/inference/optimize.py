@@ -8,6 +8,7 @@ coordinates, so that their curves are those of a textbook; `lbfgs` runs in stand
 from __future__ import annotations
 
 from functools import partial
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -139,7 +140,7 @@ def _descend(
 
 def optimize(
     target: Target,
-    start: np.ndarray,
+    starts: np.ndarray,
     *,
     optimizer: str | optax.GradientTransformation,
     jacobian: bool = False,
@@ -147,15 +148,15 @@ def optimize(
     learning_rate: float | None = None,
     memory: int = 10,
     tolerance: float | None = None,
-) -> Optimum:
-    """Minimise the mean loss by a first-order method.
+) -> list[Optimum]:
+    """Minimise the mean loss by a first-order method, from each of several starts.
 
     Parameters
     ----------
     target : Target
         The model on its data.
-    start : ndarray, shape (size,)
-        Flat coordinates.
+    starts : ndarray, shape (s, size)
+        Flat coordinates; all advance together, vectorised.
     optimizer : {"lbfgs", "adam", "gd"} or optax.GradientTransformation
         The method; a transformation is used as it is.
     jacobian : bool
@@ -171,8 +172,8 @@ def optimize(
 
     Returns
     -------
-    Optimum
-        With the loss after each step as ``history``.
+    list of Optimum
+        One for each start, with the loss after each step as ``history``.
     """
     custom = None if isinstance(optimizer, str) else optimizer
     name = optimizer if isinstance(optimizer, str) else "custom"
@@ -183,31 +184,45 @@ def optimize(
         number = target.data.y.dtype
         coordinates = target.coordinates("standardised" if name == "lbfgs" else "reported")
         coordinates = Coordinates(*(jnp.asarray(a, number) for a in coordinates))
-        state = _descend(
-            target.structure,
-            jax.tree.map(jnp.asarray, target.data),
-            coordinates,
-            coordinates.inverse(jnp.asarray(start, number)),
-            None if rate is None else jnp.asarray(rate, number),
-            jnp.asarray(small if tolerance is None else tolerance, number),
-            jnp.asarray(target.effective, number),
-            name=name,
-            memory=memory,
-            custom=custom,
-            jacobian=jacobian,
-            limit=limit,
-        )
-        norm = float(jnp.max(jnp.abs(state.gradient)))
+        data = jax.tree.map(jnp.asarray, target.data)
         threshold = small if tolerance is None else tolerance
-        if bool(state.failed):
-            status = Status.DIVERGED
+
+        def descend(v: Array) -> _State:
+            return _descend(
+                target.structure,
+                data,
+                coordinates,
+                v,
+                None if rate is None else jnp.asarray(rate, number),
+                jnp.asarray(threshold, number),
+                jnp.asarray(target.effective, number),
+                name=name,
+                memory=memory,
+                custom=custom,
+                jacobian=jacobian,
+                limit=limit,
+            )
+
+        v = [coordinates.inverse(jnp.asarray(start, number)) for start in starts]
+        if len(v) == 1:
+            states = [descend(v[0])]
         else:
-            status = Status.CONVERGED if norm <= threshold else Status.STEP_LIMIT
-        count = int(state.step)
-        return Optimum(
-            np.asarray(coordinates.flat(state.v), float),
-            status,
-            norm,
-            count,
-            np.asarray(state.history, float)[:count],
-        )
+            together = jax.vmap(descend)(jnp.stack(v))
+            states = [jax.tree.map(itemgetter(s), together) for s in range(len(v))]
+        return [_optimum(state, coordinates, threshold) for state in states]
+
+
+def _optimum(state: _State, coordinates: Coordinates, threshold: float) -> Optimum:
+    norm = float(jnp.max(jnp.abs(state.gradient)))
+    if bool(state.failed):
+        status = Status.DIVERGED
+    else:
+        status = Status.CONVERGED if norm <= threshold else Status.STEP_LIMIT
+    count = int(state.step)
+    return Optimum(
+        np.asarray(coordinates.flat(state.v), float),
+        status,
+        norm,
+        count,
+        np.asarray(state.history, float)[:count],
+    )

@@ -10,12 +10,23 @@ import optax
 
 from bayesglm.errors import SpecificationError, explain, suggest
 from bayesglm.inference.covariance import check_words
+from bayesglm.inference.local import TRAINING
+from bayesglm.inference.nuts import LONG_WARMUP, Settings
 from bayesglm.inference.optimize import DEFAULTS
+from bayesglm.inference.training import Plan
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-__all__ = ["METHODS", "OPTIONS", "MapOptions", "MleOptions", "NutsOptions", "check_options"]
+__all__ = [
+    "METHODS",
+    "OPTIONS",
+    "MapOptions",
+    "MleOptions",
+    "NutsOptions",
+    "check_options",
+    "steps_of",
+]
 
 
 class MapOptions(TypedDict, total=False):
@@ -27,6 +38,11 @@ class MapOptions(TypedDict, total=False):
     memory: int | None
     tolerance: float | None
     init: ArrayLike | None
+    batch_size: int | None
+    validation: float | None
+    patience: int | None
+    starts: int | None
+    ensemble: int | None
 
 
 class MleOptions(MapOptions, total=False):
@@ -52,6 +68,30 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     for method, options in (("mle", MleOptions), ("map", MapOptions), ("nuts", NutsOptions))
 }
 METHODS = tuple(OPTIONS)
+# Positive whole numbers.
+WHOLE = (
+    *("steps", "memory", "batch_size", "patience", "starts", "ensemble"),
+    *("draws", "chains", "max_tree_depth"),
+)
+
+
+def steps_of(method: str, options: Mapping[str, Any], *, networks: bool) -> int:
+    """Return how many steps a progress bar has to show; 0 where one compiled call does it all.
+
+    Examples
+    --------
+    >>> steps_of("nuts", {"chains": 2, "draws": 500}, networks=False)
+    1600
+    """
+    if method == "nuts":
+        settings = Settings()
+        warmup = options.get("warmup", LONG_WARMUP if networks else settings.warmup)
+        chains = options.get("chains", settings.chains)
+        return int(chains * (options.get("draws", settings.draws) + warmup))
+    trained = networks or any(options.get(name) is not None for name in TRAINING)
+    if not trained or options.get("optimizer") in ("lbfgs", "newton"):
+        return 0
+    return int(options.get("steps", Plan().steps))
 
 
 def check_options(method: str, options: Mapping[str, Any]) -> None:
@@ -98,17 +138,19 @@ def check_options(method: str, options: Mapping[str, Any]) -> None:
                 optimizer=type(optimizer).__name__,
             )
         )
-    whole = ("steps", "memory", "draws", "chains", "max_tree_depth")
-    for name in whole:
+    for name in WHOLE:
         value = options.get(name)
         if value is not None and not (isinstance(value, (int, np.integer)) and value >= 1):
             raise SpecificationError(explain(f"{name} must be a positive integer", **{name: value}))
     warmup = options.get("warmup", 0)
     if not (isinstance(warmup, (int, np.integer)) and warmup >= 0):
         raise SpecificationError(explain("warmup must be an integer, 0 or more", warmup=warmup))
-    for name, upper in (("learning_rate", np.inf), ("tolerance", np.inf), ("target_accept", 1.0)):
+    infinity = np.inf
+    limits = {"learning_rate": infinity, "tolerance": infinity, "target_accept": 1, "validation": 1}
+    for name, upper in limits.items():
         value = options.get(name)
-        if value is not None and not 0 < value < upper:
+        real = isinstance(value, (int, float, np.number))
+        if value is not None and not (real and 0 < value < upper):
             raise SpecificationError(
                 explain(f"{name} must be a number between 0 and {upper}", **{name: value})
             )

@@ -49,6 +49,10 @@ class Result:
         The same draws in flat coordinates.
     sigma : float or None
         Residual standard deviation of the ``gaussian`` family.
+    weights : dict of ndarray
+        Weights of networks at the optimum, by site.
+    members : ndarray, shape (k, size) or None
+        An ensemble of optima in flat coordinates, each with an equal share.
     options : dict
         The options as used, in plain words and numbers.
     findings : tuple of Finding
@@ -69,5 +73,7 @@ class Result:
     sample_stats: dict[str, np.ndarray] = field(default_factory=dict)
     flat_draws: np.ndarray | None = None
     sigma: float | None = None
+    weights: dict[str, np.ndarray] = field(default_factory=dict)
+    members: np.ndarray | None = None
     options: dict[str, Any] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()

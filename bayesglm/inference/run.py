@@ -20,11 +20,19 @@ from jax import Array
 from bayesglm.errors import Finding, InferenceError, Status, explain
 from bayesglm.generative import Data, Structure, log_density, pointwise, reported
 from bayesglm.inference import nuts
-from bayesglm.inference.covariance import covariance, hessian_at, invert
+from bayesglm.inference.covariance import covariance, gauss_newton_at, hessian_at, invert
+from bayesglm.inference.local import (
+    LARGEST_HESSIAN,
+    TRAINING,
+    local_findings,
+    local_optima,
+    starts,
+)
 from bayesglm.inference.newton import LIMIT, Optimum, least_squares, newton
 from bayesglm.inference.optimize import optimize
 from bayesglm.inference.result import Result
 from bayesglm.inference.starting import refuse_impossible, start
+from bayesglm.inference.training import Plan, train
 from bayesglm.precision import scope
 
 if TYPE_CHECKING:
@@ -34,6 +42,12 @@ __all__ = ["evaluate", "named_draws", "run"]
 
 # Newton's last step moves eta by less than this at an optimum; under separation it goes on.
 STILL = 1e-3
+# Bytes that a block of draws may take.
+MEMORY = 128 * 2**20
+# Bytes of the Jacobian of eta, beyond which networks get no standard errors.
+LARGEST_JACOBIAN = 512 * 2**20
+# Steps of training before the sampler starts.
+WARM_STEPS = 500
 # Up to this many coefficients Newton checks that another optimiser's optimum exists.
 CHECKED = 1_000
 
@@ -127,7 +141,11 @@ def _run(
         refuse_impossible(target)
     if method == "nuts":
         return _nuts(target, options, seed, report)
-    optimum = _optimum(target, options, jacobian=False)
+    members = None
+    if target.networks or any(options.get(name) is not None for name in TRAINING):
+        optimum, members = local_optima(target, options, seed=seed, report=report)
+    else:
+        optimum = _optimum(target, options, jacobian=False)
     _refuse_divergence(target, optimum)
     numbers = evaluate(target, optimum.flat)
     if method == "mle":
@@ -144,7 +162,9 @@ def _run(
         gradient_norm=optimum.gradient_norm,
         steps=optimum.steps,
         history=optimum.history,
-        findings=_findings(optimum, cov),
+        weights=_weights(target, optimum.flat),
+        members=members,
+        findings=(*_findings(target, optimum, cov), *local_findings(target, method, optimum)),
         **numbers,
     )
 
@@ -161,7 +181,7 @@ def _optimum(target: Target, options: Mapping[str, Any], *, jacobian: bool) -> O
     if optimizer != "newton":
         names = ("steps", "learning_rate", "memory", "tolerance")
         chosen = {name: options[name] for name in names if options.get(name) is not None}
-        found = optimize(target, begin, optimizer=optimizer, jacobian=jacobian, **chosen)
+        (found,) = optimize(target, begin[None], optimizer=optimizer, jacobian=jacobian, **chosen)
         checked = target.some_flat and target.linear and target.size <= CHECKED
         if checked and found.status != Status.DIVERGED:
             # A small gradient alone does not tell an optimum from a likelihood that rises for ever.
@@ -202,6 +222,8 @@ def _mle_covariance(
     options: Mapping[str, Any],
     weights_kind: str,
 ) -> np.ndarray:
+    if target.networks:
+        return np.full((len(target.places),) * 2, np.nan)
     if sigma is not None:
         # As lm: the residual variance over n - k, not the ML value over n.
         sigma *= np.sqrt(target.effective / max(target.effective - len(target.places), 1))
@@ -218,7 +240,13 @@ def _mle_covariance(
 
 def _map_covariance(target: Target, optimum: Optimum) -> np.ndarray:
     """Return the inverse of the negative Hessian, in reported coordinates (delta method)."""
-    hessian = hessian_at(target, optimum.flat, information="observed", jacobian=False)
+    if target.networks:
+        small = target.size <= LARGEST_HESSIAN and target.size * target.n * 8 <= LARGEST_JACOBIAN
+        if not small or target.some_flat:
+            return np.full((len(target.places),) * 2, np.nan)
+        hessian = gauss_newton_at(target, optimum.flat)
+    else:
+        hessian = hessian_at(target, optimum.flat, information="observed", jacobian=False)
     inverse = invert(hessian)
     if target.linear:
         jacobian = target.to_reported()
@@ -240,7 +268,16 @@ def _slopes(structure: Structure, data: Data, flat: Array) -> Array:
     return jax.jacobian(theta)(flat)
 
 
-def _findings(optimum: Optimum, cov: np.ndarray) -> tuple[Finding, ...]:
+def _weights(target: Target, flat: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the networks' weights by the names of their sites."""
+    names = {site.name for predictor, _ in target.networks for site in predictor.sites}
+    if not names:
+        return {}
+    found = named_draws(target, flat[None, None])
+    return {name: values[0, 0] for name, values in found.items() if name in names}
+
+
+def _findings(target: Target, optimum: Optimum, cov: np.ndarray) -> tuple[Finding, ...]:
     found = []
     if optimum.status == Status.STEP_LIMIT:
         found.append(
@@ -273,7 +310,7 @@ def _findings(optimum: Optimum, cov: np.ndarray) -> tuple[Finding, ...]:
                 advice='Use link="logit", or a posterior by fit("nuts").',
             )
         )
-    elif not np.isfinite(cov).all():
+    elif not np.isfinite(cov).all() and not target.networks:
         found.append(
             Finding(
                 "no-covariance",
@@ -291,6 +328,8 @@ def _nuts(
     seed: int,
     report: Callable[[int, int], None] | None,
 ) -> Result:
+    if target.networks:
+        return _nuts_of_networks(target, options, seed, report)
     settings = nuts.Settings(**options)
     optimum = _optimum(target, {}, jacobian=True)
     _refuse_divergence(target, optimum)
@@ -301,15 +340,50 @@ def _nuts(
         settings = replace(settings, warmup=max(settings.warmup, nuts.LONG_WARMUP))
         findings = (_flat_hessian(settings.warmup),)
     draws = nuts.sample(target, optimum.flat, hessian, settings=settings, seed=seed, report=report)
-    named = named_draws(target, draws.flat)
     center = draws.flat.mean(axis=(0, 1))
+    return _sampled(target, draws, settings, center, optimum.flat, findings)
+
+
+def _nuts_of_networks(
+    target: Target,
+    options: Mapping[str, Any],
+    seed: int,
+    report: Callable[[int, int], None] | None,
+) -> Result:
+    """Sample from a mode of its own for each chain, in units of the priors' scales."""
+    settings = nuts.Settings(**({"warmup": nuts.LONG_WARMUP} | dict(options)))
+    plan = Plan(steps=WARM_STEPS)
+    trained = train(target, starts(target, settings.chains, seed), plan, jacobian=True, seed=seed)
+    draws = nuts.sample(
+        target,
+        np.zeros(target.size),
+        np.diag(1 / target.prior_scales**2),
+        settings=settings,
+        seed=seed,
+        starts=trained.flat,
+        report=report,
+    )
+    # The mean of weights that are not identified means nothing: the best draw stands for all.
+    best = np.unravel_index(np.argmax(draws.stats["lp"]), draws.stats["lp"].shape)
+    return _sampled(target, draws, settings, draws.flat[best], trained.flat[0], ())
+
+
+def _sampled(
+    target: Target,
+    draws: nuts.Draws,
+    settings: nuts.Settings,
+    center: np.ndarray,
+    begin: np.ndarray,
+    findings: tuple[Finding, ...],
+) -> Result:
+    named = named_draws(target, draws.flat)
     parts = [named["Intercept"][..., None]] if target.intercept else []
     theta = np.concatenate([*parts, named["beta"]], axis=-1).reshape(-1, len(target.places))
     numbers = evaluate(target, center) | {"theta": theta.mean(axis=0)}
     return Result(
         method="nuts",
         status=Status.SAMPLED,
-        flat=optimum.flat,
+        flat=begin,
         cov=np.atleast_2d(np.cov(theta, rowvar=False)),
         steps=settings.draws,
         draws=named,
@@ -332,20 +406,33 @@ def _flat_hessian(warmup: int) -> Finding:
 
 
 def named_draws(target: Target, flat: np.ndarray) -> dict[str, np.ndarray]:
-    """Return draws by the user's names: Intercept, beta (c, s, p), sigma, from flat (c, s, size)."""
+    """Return draws by the user's names from flat ones (c, s, size).
+
+    Intercept, beta (c, s, p), sigma, and of each network its weights and its projection.
+    """
     with scope(target.precision):
         data = jax.tree.map(jnp.asarray, target.data)
         points = jnp.asarray(flat, target.data.y.dtype)
+        # A network's projection takes a pass over the rows for each draw.
+        together = max(1, MEMORY // (8 * data.y.shape[0] * target.breadth))
         found = {
             name: np.asarray(value, float)
-            for name, value in _named(target.structure, data, points).items()
+            for name, value in _named(target.structure, data, points, together).items()
         }
-    wanted = ("Intercept", "beta", "sigma")
+    wanted = ["Intercept", "beta", "sigma"]
+    for predictor, _ in target.networks:
+        wanted += [*(site.name for site in predictor.sites), predictor.projection]
     found = {name: found[name] for name in wanted if name in found}
     found["beta"] = found["beta"][..., : target.p]
     return found
 
 
-@partial(jax.jit, static_argnames=("structure",))
-def _named(structure: Structure, data: Data, flat: Array) -> dict[str, Array]:
-    return jax.vmap(jax.vmap(lambda f: reported(structure, data, f)))(flat)
+@partial(jax.jit, static_argnames=("structure", "together"))
+def _named(structure: Structure, data: Data, flat: Array, together: int) -> dict[str, Array]:
+    chains, draws, size = flat.shape
+    found = jax.lax.map(
+        lambda f: reported(structure, data, f),
+        flat.reshape(-1, size),
+        batch_size=min(together, chains * draws),
+    )
+    return {name: v.reshape(chains, draws, *v.shape[1:]) for name, v in found.items()}

@@ -114,6 +114,8 @@ def aliased(target: Target) -> tuple[str, ...]:
     The rank is that of the weighted correlation matrix of the columns (rows with weight 0 out).
     """
     k = len(target.places)
+    if not k:
+        return ()
     with scope(target.precision):
         gram = np.asarray(_gram(jax.tree.map(jnp.asarray, target.data)), float)
     gram = gram[:k, :k]

@@ -24,16 +24,21 @@ from numpyro.distributions import Distribution, biject_to, constraints
 from bayesglm.errors import InferenceError, explain
 from bayesglm.generative import Data, Structure
 from bayesglm.matrices import MIN_COLUMNS, MIN_ROWS, bucket, pad_rows, place
+from bayesglm.neural import Neural, bind
 from bayesglm.precision import dtype
 from bayesglm.predictors import Flat, Linear, LinearPart, Site, stack
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bayesglm.design import Design
     from bayesglm.families import Family
+    from bayesglm.inputs import Inputs
     from bayesglm.links import Link
+    from bayesglm.networks import Network
     from bayesglm.priors import Priors
 
-__all__ = ["Coordinates", "Target", "build"]
+__all__ = ["Coordinates", "Target", "against", "build"]
 
 
 class Coordinates(NamedTuple):
@@ -105,9 +110,21 @@ class Target:
         return self.structure.size
 
     @property
+    def networks(self) -> tuple[tuple[Neural, Any], ...]:
+        """The networks beside the linear part, each with its arrays."""
+        pairs = zip(self.structure.predictors, self.data.parts, strict=True)
+        return tuple((p, part) for p, part in pairs if isinstance(p, Neural))
+
+    @property
+    def breadth(self) -> int:
+        """Numbers held for each row and draw while the model is evaluated, roughly."""
+        leaves = (leaf for network, _ in self.networks for leaf in network.leaves)
+        return 1 + sum(leaf.shape[-1] for leaf in leaves if len(leaf.shape) > 1)
+
+    @property
     def linear(self) -> bool:
         """Whether eta is linear in the flat vector and nothing but coefficients is unknown."""
-        real = all(_real(block) for part in self.data.parts for block in part.blocks)
+        real = all(_real(block) for block in self.data.parts[0].blocks)
         alone = len(self.structure.predictors) == 1 and not self.structure.family.has_sigma
         return real and alone
 
@@ -120,6 +137,21 @@ class Target:
             isinstance(block, Flat) and bool((np.asarray(block.padding) == 0).any())
             for block in blocks
         )
+
+    @property
+    def prior_scales(self) -> np.ndarray:
+        """Scale of each unknown's prior (1 where it has none), shape (size,)."""
+        found = np.ones(self.size)
+        part = self.data.parts[0]
+        if part.intercept is not None:
+            found[0] = float(getattr(part.intercept, "scale", 1.0))
+        for block, site in zip(
+            part.blocks, self.structure.predictors[0].sites[-len(part.blocks) :], strict=True
+        ):
+            found[np.array(site.places)] = np.asarray(getattr(block, "scale", 1.0))
+        for predictor, arrays in self.networks:
+            found[predictor.first : predictor.first + predictor.size] = predictor.scales(arrays)
+        return found
 
     @property
     def places(self) -> np.ndarray:
@@ -194,6 +226,7 @@ def build(
     *,
     family: Family,
     link: Link,
+    networks: Sequence[Network] = (),
     precision: str = "float64",
     flat: bool = False,
 ) -> Target:
@@ -207,6 +240,8 @@ def build(
         The priors in numbers; with ``flat`` only their centring is used.
     family, link : Family, Link
         What y is, and how eta becomes a probability.
+    networks : sequence of Network
+        One for each of the design's ``inputs``.
     precision : {"float64", "float32"}
         Precision of every array.
     flat : bool
@@ -232,16 +267,34 @@ def build(
         offset_center=_host(priors.offset_center, number),
     )
     sigma = _sigma(priors, flat) if family.has_sigma else None
-    sites = linear.sites + ((Site("sigma", (columns,), ()),) if family.has_sigma else ())
-    structure = Structure(
-        family, link, (linear,), design.aggregated, sites, columns + int(family.has_sigma)
-    )
+    predictors: list[Any] = [linear]
+    parts: list[Any] = [part]
+    sites, size = list(linear.sites), columns
+    for network, inputs in zip(networks, design.inputs, strict=True):
+        added = bind(
+            network,
+            pad_rows(inputs.matrix.T, rows).T,
+            pad_rows(against(network, inputs, design.matrix, design.intercept, center), rows),
+            pad_rows(design.weights * design.trials, rows, fill=0.0),
+            first=size,
+            link=link,
+            flat=flat,
+            number=number,
+        )
+        predictors.append(added[0])
+        parts.append(added[1])
+        sites += added[0].sites
+        size += added[0].size
+    if family.has_sigma:
+        sites.append(Site("sigma", (size,), ()))
+        size += 1
+    structure = Structure(family, link, tuple(predictors), design.aggregated, tuple(sites), size)
     data = Data(
         y=_host(pad_rows(design.y, rows), number),
         trials=_host(pad_rows(design.trials, rows), number),
         weights=_host(pad_rows(design.weights, rows, fill=0.0), number),
         offset=_host(pad_rows(design.offset - priors.offset_center, rows), number),
-        parts=(part,),
+        parts=tuple(parts),
         sigma=sigma,
     )
     sd = np.array([column.sd for column in design.columns])
@@ -264,6 +317,19 @@ def build(
         flat_priors=flat or priors.is_flat,
         precision=precision,
     )
+
+
+def against(
+    network: Network, inputs: Inputs, matrix: Any, intercept: bool, center: np.ndarray
+) -> np.ndarray:
+    """Return what a network is orthogonalised against, shape (k, n): constant, shared columns."""
+    n = matrix.shape[0]
+    if not network.orthogonal:
+        return np.zeros((0, n))
+    shared = list(inputs.shared)
+    columns = matrix[:, shared]
+    dense = columns if isinstance(columns, np.ndarray) else columns.toarray()
+    return np.vstack([np.ones((int(intercept), n)), (dense - center[shared]).T])
 
 
 def _host(values: Any, number: type[np.floating[Any]]) -> Any:

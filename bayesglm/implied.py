@@ -1,0 +1,82 @@
+"""The priors of a model on its data: their numbers, those of its networks, what they imply for p."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from bayesglm.design import Design
+from bayesglm.inference.predictive import prior_eta
+from bayesglm.inference.target import Target, build
+from bayesglm.presets import resolve
+from bayesglm.priors import Baseline, Priors
+from bayesglm.spec import Spec
+
+__all__ = ["PriorEta", "priors_of", "with_data"]
+
+# Rows for which it is shown what the priors of networks imply.
+ROWS = 500
+
+
+@dataclass(frozen=True)
+class PriorEta:
+    """Prior draws of eta for the rows of a target: a callable that can be pickled."""
+
+    target: Target
+
+    def __call__(self, draws: int, seed: int) -> np.ndarray:
+        """Return eta, shape (draws, rows), link scale."""
+        return prior_eta(self.target, draws, seed=seed)
+
+
+def priors_of(spec: Spec, design: Design) -> Priors:
+    """Work the priors out; a wrong word is refused before anything is fitted."""
+    w = design.weights * design.trials
+    share = design.y / design.trials
+    mean = float(np.average(share, weights=w))
+    baseline = Baseline(
+        rows=design.nobs,
+        offset_mean=float(np.average(design.offset, weights=w)),
+        y_mean=mean,
+        y_sd=float(np.sqrt(np.average((share - mean) ** 2, weights=w))),
+    )
+    found = resolve(
+        spec.prior,
+        design.columns,
+        link=spec.link,
+        family=spec.family,
+        intercept=design.intercept,
+        center=spec.center,
+        baseline=baseline,
+    )
+    return with_data(found, spec, design)
+
+
+def with_data(priors: Priors, spec: Spec, design: Design) -> Priors:
+    """Return the priors, able to say what they imply for p on the rows with weight > 0."""
+    priors = priors.with_rows(design.matrix, design.offset, design.weights > 0)
+    if not design.inputs:
+        return priors
+    live = np.flatnonzero(design.weights > 0)
+    rows = live[np.unique(np.linspace(0, len(live) - 1, min(ROWS, len(live))).astype(int))]
+    some = replace(
+        design,
+        matrix=design.matrix[rows],
+        inputs=tuple(replace(part, matrix=part.matrix[rows]) for part in design.inputs),
+        **{name: getattr(design, name)[rows] for name in ("y", "trials", "weights", "offset")},
+    )
+    target = build(
+        some,
+        priors,
+        family=spec.family,
+        link=spec.link,
+        networks=spec.add,
+        precision=spec.precision,
+    )
+    named = tuple(
+        (site.name, prior)
+        for network, part in target.networks
+        for site, prior in zip(network.sites, part.priors, strict=True)
+    )
+    return replace(priors, networks=named, sampler=PriorEta(target))

@@ -1,0 +1,64 @@
+"""The table of a fit: its coefficients, and with networks what their inputs do to p."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bayesglm import tables
+from bayesglm.input_effects import input_effects
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bayesglm.fit import Fit
+
+__all__ = ["summary_table"]
+
+
+def summary_table(fit: Fit, *, level: float, exponentiate: bool) -> pd.DataFrame:
+    """Return the table of a fit; see `Fit.summary`."""
+    tables.check_level(level)
+    if exponentiate:
+        tables.ratio_name(fit.spec.link)
+    linear = _coefficients(fit, level, exponentiate)
+    if not fit.design.inputs:
+        return linear
+    import pandas as pd
+
+    linear["scale"] = "ratio" if exponentiate else "link"
+    effects = input_effects(fit)
+    if not effects:
+        return linear
+    names, values = tuple(effects), np.stack(list(effects.values()), axis=-1)
+    if fit.result.draws:
+        added = tables.draws_table(names, values, level=level, exponentiate=False)
+    else:
+        # Of an ensemble its mean; the spread between its members is no sampling error.
+        members = values.reshape(-1, len(names))
+        added = tables.estimates_table(
+            names,
+            members.mean(axis=0),
+            np.full((len(names),) * 2, np.nan),
+            level=level,
+            exponentiate=False,
+            tests=fit.method == "mle",
+        )
+    added["scale"] = "mean" if fit.spec.family.has_sigma else "probability"
+    return pd.concat([linear, added]) if len(linear) else added
+
+
+def _coefficients(fit: Fit, level: float, exponentiate: bool) -> pd.DataFrame:
+    if fit.result.draws:
+        return tables.draws_table(
+            fit.terms, fit.theta_draws(), level=level, exponentiate=exponentiate
+        )
+    return tables.estimates_table(
+        fit.terms,
+        fit.result.theta,
+        fit.result.cov,
+        level=level,
+        exponentiate=exponentiate,
+        tests=fit.method == "mle",
+    )
