@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Fit", "load"]
 
+NETWORK_ERRORS = 'use fit("map"), or fit("nuts")'
 # log_likelihood larger than this is not computed unasked.
 LARGEST = 256 * 2**20
 
@@ -311,6 +312,10 @@ class Fit:
         if self.method != "mle":
             raise SpecificationError(
                 explain("with_cov is for maximum likelihood", method=self.method)
+            )
+        if self.spec.add:
+            raise SpecificationError(
+                explain("a network's likelihood gives no standard errors", advice=NETWORK_ERRORS)
             )
         if self.status == Status.BOUNDARY:
             return self

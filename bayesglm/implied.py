@@ -16,7 +16,7 @@ from bayesglm.spec import Spec
 __all__ = ["PriorEta", "priors_of", "with_data"]
 
 # Rows for which it is shown what the priors of networks imply.
-ROWS = 500
+ROWS = 100
 
 
 @dataclass(frozen=True)

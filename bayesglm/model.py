@@ -14,7 +14,7 @@ from bayesglm import datatree, requested
 from bayesglm import design as designs
 from bayesglm.convergence import diagnose_draws
 from bayesglm.errors import BayesGLMWarning, Finding, SpecificationError, explain
-from bayesglm.fit import Fit
+from bayesglm.fit import NETWORK_ERRORS, Fit
 from bayesglm.frames import read_table
 from bayesglm.implied import priors_of
 from bayesglm.inference.options import (
@@ -253,8 +253,8 @@ class Model:
             With networks "adam" is the default, 1,000 steps with a learning rate that falls from
             0.05 to 0, on standardised columns; besides ``batch_size`` (rows of a mini-batch),
             ``validation`` (share of the rows held out, to stop early after ``patience`` blocks
-            without gain), ``starts`` (the best of several), ``ensemble`` (keep as many, as a
-            mixture).
+            without gain), ``starts`` (the best of 4 by default; 1 with batches), ``ensemble`` (keep
+            as many, as a mixture).
             ``mle`` besides: ``cov`` ("nonrobust", "HC0" to "HC3"), ``information`` ("expected",
             "observed"), ``cluster`` (a column: CR1 errors).
             ``nuts``: ``draws`` (1,000 a chain), ``warmup`` (300; 1,000 with networks),
@@ -280,6 +280,15 @@ class Model:
         check_options(method, options)
         begin = time.perf_counter()
         chosen = {name: value for name, value in options.items() if value is not None}
+        asked = sorted({"cov", "information", "cluster"} & set(chosen))
+        if self.spec.add and asked:
+            raise SpecificationError(
+                explain(
+                    "a network's likelihood gives no standard errors",
+                    advice=NETWORK_ERRORS,
+                    **{asked[0]: chosen[asked[0]]},
+                )
+            )
         errors = self._errors(chosen) if method == "mle" else {}
         chosen |= errors
         if errors.get("cluster") is not None:

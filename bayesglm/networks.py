@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
+import jax
 import numpy as np
 import numpyro.distributions as dist
 
 from bayesglm.errors import SpecificationError, explain, suggest
 
-__all__ = ["Network", "default_prior", "prior_of"]
+__all__ = ["Network", "prior_of"]
 
 ACTIVATIONS = ("relu", "tanh", "gelu", "silu", "sigmoid", "softplus", "elu")
 # Names that other sites and variables have.
@@ -37,9 +38,8 @@ class Network:
     module : flax.linen or flax.nnx module, optional
         A network of your own instead, from (n, q) inputs to (n, 1) or (n,).
     prior : Distribution or callable, optional
-        Of every weight, or a function of (name, shape) that returns one. By default normal: weights
-        with sd 1 / sqrt(fan-in), biases with sd 1; in the output layer times the scale of the
-        ``weak`` prior, so that the prior of p does not depend on the width.
+        Of every weight, or a function of (name, shape) that returns one. By default normal, scaled
+        by the fan-in so that the prior of p does not depend on the width; see `Model.priors`.
     orthogonal : bool
         Orthogonalise against the intercept and the linear columns whose variables it also sees, so
         that their coefficients are the linear projection of eta. Set it to False where the network
@@ -101,31 +101,38 @@ class Network:
             )
 
 
-def default_prior(name: str, shape: tuple[int, ...], k: float) -> dist.Distribution:
-    """Return the default prior of an array of weights (link scale), ``k`` that of `weak`."""
-    output = 1.5 * k if shape and shape[-1] == 1 else 1.0
-    if len(shape) > 1:
-        return dist.Normal(0.0, output / math.sqrt(math.prod(shape[:-1])))
-    if name.endswith("scale"):
-        return dist.Normal(1.0, 0.5)  # of a normalising layer
-    return dist.Normal(0.0, output)
-
-
 def prior_of(network: Network, name: str, shape: tuple[int, ...], k: float) -> dist.Distribution:
-    """Return the prior of an array of weights, the default or the user's.
+    """Return the prior of an array of weights, the default or the user's (link scale).
+
+    By default normal. Weights of the package's own layers have the sd 2 / sqrt(fan-in) in the first
+    (its inputs are standardised) and sqrt(2 / fan-in) in the others, biases 1; the output weights
+    are scaled so that the network's values have the sd 2.5 k, whatever its widths, depth and
+    activation. In a module of the user's own, whose activations are not known, weights have the sd
+    sqrt(2 / fan-in), and 2.5 k / sqrt(fan-in) where the layer has one output.
+
+    Parameters
+    ----------
+    network : Network
+    name : str
+        Path of the array in the module.
+    shape : tuple of int
+        Its shape; all axes but the last are the fan-in.
+    k : float
+        0.25 / f(eta at p = 1/2), as for the prior ``weak``.
 
     Raises
     ------
     SpecificationError
         If the user's is no continuous scalar distribution.
+
+    References
+    ----------
+    Neal (1996), Bayesian Learning for Neural Networks, section 2.1.
     """
+    if network.prior is None:
+        return dist.Normal(float(name.endswith("scale")), _scale(network, name, shape, k))
     given = network.prior
-    if given is None:
-        found = default_prior(name, shape, k)
-    elif isinstance(given, dist.Distribution):
-        found = given
-    else:
-        found = given(name, shape)
+    found = given if isinstance(given, dist.Distribution) else given(name, shape)
     if not isinstance(found, dist.Distribution) or found.is_discrete or found.event_shape:
         raise SpecificationError(
             explain(
@@ -135,3 +142,30 @@ def prior_of(network: Network, name: str, shape: tuple[int, ...], k: float) -> d
             )
         )
     return found
+
+
+def _scale(network: Network, name: str, shape: tuple[int, ...], k: float) -> float:
+    """Return the sd of the default prior of an array of weights."""
+    output = bool(shape) and shape[-1] == 1 and (network.module is not None or "output" in name)
+    if len(shape) < 2:
+        if name.endswith("scale"):  # of a normalising layer, around 1
+            return 0.5
+        return 1.5 * k if output else 1.0
+    fan_in = math.prod(shape[:-1])
+    if network.module is not None:
+        return 2.5 * k / math.sqrt(fan_in) if output else math.sqrt(2 / fan_in)
+    if output:
+        return 2.5 * k / math.sqrt(fan_in * _mean_square(len(network.hidden), network.activation))
+    return (2 if name.startswith("hidden_0") else math.sqrt(2)) / math.sqrt(fan_in)
+
+
+def _mean_square(depth: int, activation: str) -> float:
+    """Return the prior mean square of a unit of the last hidden layer, layer by layer."""
+    nodes = np.linspace(-8, 8, 4_001)
+    weights = np.exp(-(nodes**2) / 2)
+    size = 1.0
+    for layer in range(depth):
+        spread = math.sqrt((4 if layer == 0 else 2) * size + 1)
+        values = np.asarray(getattr(jax.nn, activation)(spread * nodes), float)
+        size = float(weights @ values**2 / weights.sum())
+    return size

@@ -43,6 +43,8 @@ def _events(fit: Fit) -> str:
 
 
 def _errors(fit: Fit) -> str:
+    if fit.spec.add:
+        return "none"
     if fit.errors.get("cluster"):
         return f"clustered by {fit.errors['cluster']} (CR1)"
     cov = fit.errors.get("cov", "nonrobust")

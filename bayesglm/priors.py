@@ -25,7 +25,7 @@ __all__ = ["Baseline", "ColumnFacts", "Priors", "describe"]
 type Distribution = dist.Distribution
 
 # Draws and rows behind the implied quantiles of p.
-DRAWS, ROWS = 1_000, 500
+DRAWS, ROWS = 4_000, 500
 SHOWN = (0.05, 0.5, 0.95)
 # How the ends of a truncated distribution are said.
 ENDS = (("from", "low"), ("to", "high"))

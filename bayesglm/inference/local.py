@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TRAINING", "local_findings", "local_optima", "starts"]
 
+# How often a network is trained by default; the best is the answer.
+STARTS = 4
 # The options that only training knows.
 TRAINING = ("batch_size", "validation", "patience", "starts", "ensemble")
 # Beyond, neither Newton's Hessian nor a covariance is computed.
@@ -40,8 +42,15 @@ def starts(target: Target, count: int, seed: int) -> np.ndarray:
     for predictor, part in target.networks:
         places = slice(predictor.first, predictor.first + predictor.size)
         for s in range(count):
-            found[s, places] = predictor.initial(part, seed + s)
+            found[s, places] = predictor.initial(part, _seed(seed, s))
     return found
+
+
+def _seed(seed: int, start: int) -> int:
+    """Return 0 for the first start of seed 0 (a module's own), else a seed for each start."""
+    if seed == start == 0:
+        return 0
+    return int(np.random.SeedSequence((seed, start)).generate_state(1)[0] % 2**31)
 
 
 def local_optima(
@@ -74,7 +83,9 @@ def local_optima(
     members : ndarray, shape (ensemble, size), or None
     """
     ensemble = options.get("ensemble") or 1
-    count = max(options.get("starts") or 1, ensemble)
+    # Vectorised starts cost little where a step takes all rows; batches are for what is large.
+    several = STARTS if target.networks and options.get("batch_size") is None else 1
+    count = max(options.get("starts") or several, ensemble)
     begin = starts(target, count, seed)
     init = options.get("init")
     if init is not None:

@@ -287,7 +287,9 @@ def _findings(target: Target, optimum: Optimum, cov: np.ndarray) -> tuple[Findin
                 f"The optimiser stopped after {optimum.steps} steps before it converged "
                 f"(largest gradient {optimum.gradient_norm:.2g}).",
                 value=optimum.gradient_norm,
-                advice='Raise steps=, or use optimizer="newton".',
+                advice="Raise steps=."
+                if target.networks
+                else 'Raise steps=, or use optimizer="newton".',
             )
         )
     if optimum.status == Status.DIVERGED:
@@ -297,7 +299,9 @@ def _findings(target: Target, optimum: Optimum, cov: np.ndarray) -> tuple[Findin
                 "error",
                 f"The optimiser diverged at step {optimum.steps}; the last finite parameters "
                 "are kept.",
-                advice='Lower learning_rate=, or use optimizer="newton".',
+                advice="Lower learning_rate=."
+                if target.networks
+                else 'Lower learning_rate=, or use optimizer="newton".',
             )
         )
     if optimum.status == Status.BOUNDARY:
@@ -378,13 +382,14 @@ def _sampled(
 ) -> Result:
     named = named_draws(target, draws.flat)
     parts = [named["Intercept"][..., None]] if target.intercept else []
-    theta = np.concatenate([*parts, named["beta"]], axis=-1).reshape(-1, len(target.places))
+    k = len(target.places)
+    theta = np.concatenate([*parts, named["beta"]], axis=-1).reshape(draws.stats["lp"].size, k)
     numbers = evaluate(target, center) | {"theta": theta.mean(axis=0)}
     return Result(
         method="nuts",
         status=Status.SAMPLED,
         flat=begin,
-        cov=np.atleast_2d(np.cov(theta, rowvar=False)),
+        cov=np.cov(theta, rowvar=False).reshape(k, k) if k else np.empty((0, 0)),
         steps=settings.draws,
         draws=named,
         sample_stats=draws.stats,

@@ -62,7 +62,7 @@ class Plan:
     batch_size: int | None = None
     validation: float | None = None
     patience: int = 10
-    tolerance: float = 1e-3
+    tolerance: float = 5e-3
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Trained:
     loss : ndarray, shape (s,)
         Mean loss on the held-out rows, or else on all.
     history : ndarray, shape (s, steps)
-        Loss before each step, of its batch.
+        Loss after each step, of the batch that follows it; the last of all rows.
     gradient_norm : ndarray, shape (s,)
         Largest entry of the gradient of the mean loss at the end.
     status : tuple of Status
@@ -278,6 +278,7 @@ def train(
             np.asarray(part, float)
             for part in _assess(target.structure, split, coordinates, state.best, jacobian=jacobian)
         )
+        ended = loss
         if plan.validation is not None:
             loss = np.asarray(state.best_loss, float)
         early = np.asarray(state.waited) > plan.patience
@@ -290,7 +291,8 @@ def train(
         else (Status.CONVERGED if norm[s] <= plan.tolerance else Status.STEP_LIMIT)
         for s in range(len(flat))
     )
-    return Trained(flat, loss, np.concatenate(seen, axis=1), norm, status, done)
+    history = np.concatenate([*seen, ended[:, None]], axis=1)[:, 1:]
+    return Trained(flat, loss, history, norm, status, done)
 
 
 def _split(target: Target, plan: Plan, seed: int) -> _Split:
