@@ -142,7 +142,9 @@ class Linear:
         return part.matrix.dot(self.coefficients(part))
 
 
-def stack(priors: Sequence[dist.Distribution | None], size: int) -> tuple[Any, Any]:
+def stack(
+    priors: Sequence[dist.Distribution | None], size: int, *, flat: bool = False
+) -> tuple[Any, Any]:
     """Batch scalar priors by kind, so that one site holds all coefficients of a kind.
 
     Parameters
@@ -151,6 +153,8 @@ def stack(priors: Sequence[dist.Distribution | None], size: int) -> tuple[Any, A
         One for each coefficient; None is flat.
     size : int
         Number of coefficients with padding.
+    flat : bool
+        Put padding into a flat batch even where no coefficient has a flat prior.
 
     Returns
     -------
@@ -170,6 +174,8 @@ def stack(priors: Sequence[dist.Distribution | None], size: int) -> tuple[Any, A
         kinds.setdefault(_kind(prior), []).append(j)
     # Padding must sample well and have a Hessian, so it joins only a flat or a normal batch.
     host = next((kind for kind in (None, dist.Normal) if kind in kinds), "padding")
+    if flat:
+        host = None
     padding = list(range(len(priors), size))
     if padding:
         kinds.setdefault(host, [])
@@ -177,7 +183,7 @@ def stack(priors: Sequence[dist.Distribution | None], size: int) -> tuple[Any, A
     for kind, places in kinds.items():
         extra = padding if kind == host else []
         blocks.append((*places, *extra))
-        batches.append(_batch([priors[j] for j in places], len(extra)))
+        batches.append(_batch([priors[j] for j in places], len(extra), flat))
     return tuple(blocks), tuple(batches)
 
 
@@ -194,8 +200,12 @@ def _parameters(prior: dist.Distribution) -> tuple[str, ...]:
     return tuple(sorted(words)) if words == set(type(prior).arg_constraints) else ()
 
 
-def _batch(members: Sequence[dist.Distribution | None], extra: int) -> dist.Distribution:
+def _batch(
+    members: Sequence[dist.Distribution | None], extra: int, flat: bool
+) -> dist.Distribution:
     """Put priors of one kind, and ``extra`` places of padding, into one batched distribution."""
+    if not members and flat:
+        return Flat(np.ones(extra))
     if not members:
         return dist.Normal(np.zeros(extra), np.ones(extra))
     example = members[0]

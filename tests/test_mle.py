@@ -35,6 +35,13 @@ def test_logit_reference_numbers(logit):
     assert fit.loss == pytest.approx(0.4949753, abs=5e-8)
 
 
+def test_the_history_ends_at_the_loss(small):
+    for formula in ("y ~ 1", "y ~ x1"):
+        for optimizer in ("newton", "lbfgs", "adam"):
+            fit = bg.Model(formula, small).fit("mle", optimizer=optimizer)
+            assert fit.history[-1] == pytest.approx(fit.loss, rel=1e-12)
+
+
 def test_probit_and_lpm_reference_numbers(simulated):
     probit = bg.Model(FORMULA, simulated, link="probit").fit("mle")
     np.testing.assert_allclose(probit.coef, [0.1760734641, 0.8836447513, -0.4692296619], atol=2e-10)

@@ -160,6 +160,7 @@ def test_wider_intervals_off_the_data():
     assert (upper - lower > 0.8).all()
 
 
+@pytest.mark.slow
 def test_probabilities_of_a_2_8_1_network_converge_and_cover():
     grid = pd.DataFrame(np.stack(np.meshgrid(*[np.linspace(-1.9, 1.9, 15)] * 2), -1).reshape(-1, 2))
     grid.columns = ["a", "b"]

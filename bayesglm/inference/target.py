@@ -254,7 +254,7 @@ def build(
     center = np.asarray(priors.center, dtype=float)
     matrix = place(design.matrix, center, intercept=design.intercept, dtype=number)
     chosen = [None] * p if flat else list(priors.beta)
-    blocks, batches = stack(chosen, columns - first)
+    blocks, batches = stack(chosen, columns - first, flat=flat)
     baseline = None if flat else priors.intercept
     linear = Linear(design.intercept, columns - first, blocks)
     padded_center = np.zeros(columns - first)
