@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from bayesglm import datasets
-from bayesglm.errors import BayesGLMError, BayesGLMWarning
+from bayesglm.errors import BayesGLMError, BayesGLMWarning, InferenceError
 from bayesglm.fit import Fit, load
 from bayesglm.frames import read_table
 from bayesglm.model import Model
@@ -106,9 +106,19 @@ def demo(
     frame = read_table(data) if own and data is not None else datasets.challenger()
     model = Model(formula or "damage ~ temperature", frame, link=link, prior=prior)
     typer.echo(f"{model!r}\n\n{model.priors!r}\n")
-    fits: dict[str, Fit] = {m: model.fit(m, seed=seed) for m in ("mle", "map", "nuts")}
+    fits: dict[str, Fit] = {}
+    for method in ("mle", "map", "nuts"):
+        try:
+            fits[method] = model.fit(method, seed=seed)
+        except InferenceError as error:
+            # Separated data have no MLE; the other methods answer.
+            if method == "nuts":
+                raise
+            typer.echo(f"{method}: {error}\n", err=True)
     _print_side_by_side(fits)
-    if not own:
+    if own:
+        _print_probability(fits, model.frame.iloc[:1], "P(event) of the first row")
+    else:
         _print_probability(fits, {"temperature": [31.0]}, "P(damage at 31 °F)")
     target = out or Path("fit.nc" if own else "challenger.nc")
     fits["nuts"].save(target)
@@ -124,13 +134,13 @@ def _print_side_by_side(fits: dict[str, Fit]) -> None:
     for method, fitted in fits.items():
         table.add_column(f"{method} ({fitted.seconds:.2f} s)", justify="right")
     tables = {method: fitted.summary() for method, fitted in fits.items()}
-    for term in fits["mle"].terms:
+    for term in fits["nuts"].terms:
         rows = (tables[method].loc[term] for method in fits)
         table.add_row(term, *(f"{row.estimate:.4g} ({row.std_error:.3g})" for row in rows))
     Console().print(table)
 
 
-def _print_probability(fits: dict[str, Fit], newdata: dict[str, Any], title: str) -> None:
+def _print_probability(fits: dict[str, Fit], newdata: Any, title: str) -> None:
     from rich.console import Console
     from rich.table import Table
 

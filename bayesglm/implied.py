@@ -38,8 +38,9 @@ def priors_of(spec: Spec, design: Design) -> Priors:
     baseline = Baseline(
         rows=design.nobs,
         offset_mean=float(np.average(design.offset, weights=w)),
-        y_mean=mean,
         y_sd=float(np.sqrt(np.average((share - mean) ** 2, weights=w))),
+        y_mean_rows=float(share[w > 0].mean()),
+        y_sd_rows=float(share[w > 0].std(ddof=1)) if design.nobs > 1 else 0.0,
     )
     found = resolve(
         spec.prior,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
@@ -13,7 +13,7 @@ import numpy as np
 from bayesglm import datatree, requested
 from bayesglm import design as designs
 from bayesglm.convergence import diagnose_draws
-from bayesglm.errors import BayesGLMWarning, Finding, SpecificationError, explain
+from bayesglm.errors import BayesGLMWarning, Finding, SpecificationError, explain, suggest
 from bayesglm.fit import NETWORK_ERRORS, Fit
 from bayesglm.frames import read_table
 from bayesglm.implied import priors_of
@@ -178,10 +178,16 @@ class Model:
         given = {name: words.pop(name, None) for name in ("trials", "weights", "offset")}
         model = cls.__new__(cls)
         columns, _ = _columns(**given)
-        try:
-            model.spec = Spec.make(None, **words, **columns)
-        except TypeError as error:
-            raise SpecificationError(explain(f"from_arrays: {error}")) from error
+        known = [*columns, *(f.name for f in fields(Spec) if f.name not in ("formula", "add"))]
+        for word in words:
+            if word not in known:
+                raise SpecificationError(
+                    explain(
+                        f"from_arrays has no option {word!r}{suggest(word, known)}",
+                        advice="its options are " + ", ".join(sorted(set(known))),
+                    )
+                )
+        model.spec = Spec.make(None, **words, **columns)
         model.design = designs.build_arrays(
             X, y, names=names, intercept=intercept, spec=model.spec, **given
         )

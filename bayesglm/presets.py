@@ -53,7 +53,7 @@ def _half_t(df: float, scale: float) -> Distribution:
 
 def _sample_sd(rows: Baseline) -> float:
     """Return the sd of y with divisor n - 1, as R's sd (1 for a constant y)."""
-    return rows.y_sd * float(np.sqrt(rows.rows / max(rows.rows - 1, 1))) or 1.0
+    return rows.y_sd_rows or 1.0
 
 
 def _weak(columns: Sequence[ColumnFacts], link: Link, family: Family, rows: Baseline) -> _Scales:
@@ -77,7 +77,7 @@ def _rstanarm(
     unit = sd if family.has_sigma else factor
     return _Scales(
         dist.Normal,
-        rows.y_mean if family.has_sigma else 0.0,
+        rows.y_mean_rows if family.has_sigma else 0.0,
         2.5 * unit,
         [2.5 * unit / (column.sd_rows or 1.0) for column in columns],
         dist.Exponential(1 / sd),
@@ -95,14 +95,14 @@ def _bambi(columns: Sequence[ColumnFacts], link: Link, family: Family, rows: Bas
         ]
         location, intercept = 0.0, 1.5
     else:
-        unit = rows.y_sd if family.has_sigma else 1.0
+        unit = rows.y_sd_rows * shrink if family.has_sigma else 1.0
         beta = [2.5 * unit / sd for sd in sds]
-        location = rows.y_mean if family.has_sigma else 0.0
+        location = rows.y_mean_rows if family.has_sigma else 0.0
         # As in its source: widened by the means of the columns, although these are centred.
         moved = [sd * column.mean_rows for sd, column in zip(beta, columns, strict=True)]
         intercept = float(np.hypot(2.5 * unit, np.linalg.norm(moved)))
     return _Scales(
-        dist.Normal, location, intercept, beta, _half_t(4.0, rows.y_sd),
+        dist.Normal, location, intercept, beta, _half_t(4.0, rows.y_sd_rows * shrink),
         center_rows=True, center_offset=False,
     )  # fmt: skip
 

@@ -68,12 +68,17 @@ class ColumnFacts:
 
 @dataclass(frozen=True)
 class Baseline:
-    """What a prior needs to know of the rows: their number, mean offset, and the outcome."""
+    """What a prior needs to know of the rows: their number, mean offset, and the outcome.
+
+    ``y_sd`` is weighted by weights times trials (divisor n); ``y_mean_rows`` and ``y_sd_rows`` are
+    unweighted (divisor n - 1), as other software has them.
+    """
 
     rows: int
     offset_mean: float
-    y_mean: float
     y_sd: float
+    y_mean_rows: float
+    y_sd_rows: float
 
 
 @dataclass(frozen=True)

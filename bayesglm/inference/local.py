@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bayesglm.errors import Finding, SpecificationError, Status, explain
+from bayesglm.errors import SpecificationError, explain
 from bayesglm.inference.newton import Optimum, least_squares, newton
 from bayesglm.inference.optimize import optimize
 from bayesglm.inference.starting import start
@@ -20,7 +20,7 @@ from bayesglm.inference.training import Plan, train
 if TYPE_CHECKING:
     from bayesglm.inference.target import Target
 
-__all__ = ["TRAINING", "local_findings", "local_optima", "starts"]
+__all__ = ["TRAINING", "local_optima", "starts"]
 
 # How often a network is trained by default; the best is the answer.
 STARTS = 4
@@ -144,38 +144,3 @@ def _deterministic(
         chosen = {name: options[name] for name in names if options.get(name) is not None}
         optima = optimize(target, begin, optimizer="lbfgs", jacobian=jacobian, **chosen)
     return [(o.history[-1] if len(o.history) else np.inf, o) for o in optima]
-
-
-def local_findings(target: Target, method: str, optimum: Optimum) -> tuple[Finding, ...]:
-    """Return what a reader must know of a network's optimum."""
-    found = []
-    if optimum.status == Status.STOPPED_EARLY:
-        found.append(
-            Finding(
-                "stopped-early",
-                "note",
-                f"Training stopped after {optimum.steps} steps, as the held-out rows were no longer "
-                "predicted better; the parameters are the best on them.",
-                value=optimum.steps,
-            )
-        )
-    if target.networks and method == "mle":
-        found.append(
-            Finding(
-                "local-optimum",
-                "warning",
-                "The likelihood of a network has many optima; this one is local and unpenalised, "
-                "so that its probabilities may be too sure, and there are no standard errors.",
-                advice='Use fit("map") with several starts=, or fit("nuts").',
-            )
-        )
-    elif target.networks:
-        found.append(
-            Finding(
-                "local-optimum",
-                "note",
-                "The posterior of a network has many modes; this one is local.",
-                advice='Use starts=, ensemble=, or fit("nuts").',
-            )
-        )
-    return tuple(found)

@@ -55,6 +55,8 @@ class Optimum:
     steps: int
     history: np.ndarray
     moved: float = 0.0
+    # Whether a line search ended without a better point.
+    stalled: bool = False
 
 
 class _State(NamedTuple):
@@ -294,6 +296,7 @@ def newton(target: Target, start: np.ndarray, *, jacobian: bool, steps: int = LI
             int(state.step),
             np.asarray(state.history, float)[: int(state.step)],
             float(state.moved),
+            bool(state.stalled) and status == Status.STEP_LIMIT,
         )
 
 

@@ -24,7 +24,6 @@ from bayesglm.inference.covariance import covariance, gauss_newton_at, hessian_a
 from bayesglm.inference.local import (
     LARGEST_HESSIAN,
     TRAINING,
-    local_findings,
     local_optima,
     starts,
 )
@@ -33,6 +32,7 @@ from bayesglm.inference.optimize import optimize
 from bayesglm.inference.result import Result
 from bayesglm.inference.starting import refuse_impossible, start
 from bayesglm.inference.training import Plan, train
+from bayesglm.inference.verdicts import findings_of
 from bayesglm.precision import scope
 
 if TYPE_CHECKING:
@@ -147,6 +147,9 @@ def _run(
     else:
         optimum = _optimum(target, options, jacobian=False)
     _refuse_divergence(target, optimum)
+    edge = target.at_edge(optimum.flat)
+    if edge:
+        optimum = replace(optimum, status=Status.BOUNDARY)
     numbers = evaluate(target, optimum.flat)
     if method == "mle":
         cov = _mle_covariance(target, optimum, numbers["sigma"], options, weights_kind)
@@ -164,7 +167,7 @@ def _run(
         history=optimum.history,
         weights=_weights(target, optimum.flat),
         members=members,
-        findings=(*_findings(target, optimum, cov), *local_findings(target, method, optimum)),
+        findings=findings_of(target, method, optimum, cov, edge),
         **numbers,
     )
 
@@ -275,55 +278,6 @@ def _weights(target: Target, flat: np.ndarray) -> dict[str, np.ndarray]:
         return {}
     found = named_draws(target, flat[None, None])
     return {name: values[0, 0] for name, values in found.items() if name in names}
-
-
-def _findings(target: Target, optimum: Optimum, cov: np.ndarray) -> tuple[Finding, ...]:
-    found = []
-    if optimum.status == Status.STEP_LIMIT:
-        found.append(
-            Finding(
-                "step-limit",
-                "warning",
-                f"The optimiser stopped after {optimum.steps} steps before it converged "
-                f"(largest gradient {optimum.gradient_norm:.2g}).",
-                value=optimum.gradient_norm,
-                advice="Raise steps=."
-                if target.networks
-                else 'Raise steps=, or use optimizer="newton".',
-            )
-        )
-    if optimum.status == Status.DIVERGED:
-        found.append(
-            Finding(
-                "diverged",
-                "error",
-                f"The optimiser diverged at step {optimum.steps}; the last finite parameters "
-                "are kept.",
-                advice="Lower learning_rate=."
-                if target.networks
-                else 'Lower learning_rate=, or use optimizer="newton".',
-            )
-        )
-    if optimum.status == Status.BOUNDARY:
-        found.append(
-            Finding(
-                "boundary",
-                "warning",
-                "The optimum lies where a fitted probability is 0 or 1, so there are no standard "
-                "errors.",
-                advice='Use link="logit", or a posterior by fit("nuts").',
-            )
-        )
-    elif not np.isfinite(cov).all() and not target.networks:
-        found.append(
-            Finding(
-                "no-covariance",
-                "warning",
-                "The information matrix is not positive definite, so there are no standard errors.",
-                advice="Use a proper prior, or drop predictors.",
-            )
-        )
-    return tuple(found)
 
 
 def _nuts(

@@ -41,6 +41,10 @@ if TYPE_CHECKING:
 __all__ = ["Coordinates", "Target", "against", "build"]
 
 
+# Beyond it, an unconstrained coefficient has run to the edge of its support.
+EDGE = 15.0
+
+
 class Coordinates(NamedTuple):
     """The affine map flat = scale * v + e_0 (shift · v), for the first place e_0."""
 
@@ -206,6 +210,23 @@ class Target:
         if site == "beta":
             return blocks[0]
         return blocks[int(site[5:])] if site.startswith("beta_") else None
+
+    def at_edge(self, flat: np.ndarray) -> tuple[str, ...]:
+        """Return the coefficients that lie on the edge of their prior's support.
+
+        An unconstrained value runs to infinity there: its sigmoid is within 3e-7 of the end.
+        """
+        found = []
+        for site in self.structure.sites:
+            block = self._prior_of(site.name)
+            if block is None or _real(block):
+                continue
+            places = np.array(site.places)
+            values = flat[places]
+            one_sided = np.isposinf(np.asarray(getattr(block.support, "upper_bound", np.inf)))
+            ends = (values < -EDGE) | (~one_sided & (values > EDGE))
+            found += [self.names[j] for j in places[ends] if j < len(self.names)]
+        return tuple(found)
 
     def to_reported(self) -> np.ndarray:
         """Return the (p', size) matrix J with reported = J flat + const, for real supports."""

@@ -1,0 +1,137 @@
+"""What a reader must know of an optimum: not reached, on a boundary, local."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bayesglm.errors import Finding, Status
+
+if TYPE_CHECKING:
+    from bayesglm.inference.newton import Optimum
+    from bayesglm.inference.target import Target
+
+__all__ = ["findings_of"]
+
+
+def findings_of(
+    target: Target, method: str, optimum: Optimum, cov: np.ndarray, edge: tuple[str, ...]
+) -> tuple[Finding, ...]:
+    """Return what a reader must know of an optimum.
+
+    Parameters
+    ----------
+    target : Target
+        The model on its data.
+    method : {"mle", "map"}
+    optimum : Optimum
+        Where the optimiser stopped.
+    cov : ndarray, shape (k, k)
+        Covariance of the reported coefficients.
+    edge : tuple of str
+        Coefficients on the edge of their prior's support.
+    """
+    found = []
+    if optimum.stalled:
+        found.append(
+            Finding(
+                "no-better-point",
+                "warning",
+                f"After {optimum.steps} steps no shorter step along Newton's direction was better. "
+                "Where a prior has a kink, as Laplace's at 0, its mode may lie on the kink, and "
+                "then the standard errors mean nothing.",
+                value=optimum.gradient_norm,
+                advice='Compare with fit("nuts").',
+            )
+        )
+    elif optimum.status == Status.STEP_LIMIT:
+        found.append(
+            Finding(
+                "step-limit",
+                "warning",
+                f"The optimiser stopped after {optimum.steps} steps before it converged "
+                f"(largest gradient {optimum.gradient_norm:.2g}).",
+                value=optimum.gradient_norm,
+                advice="Raise steps=."
+                if target.networks
+                else 'Raise steps=, or use optimizer="newton".',
+            )
+        )
+    if optimum.status == Status.DIVERGED:
+        found.append(
+            Finding(
+                "diverged",
+                "error",
+                f"The optimiser diverged at step {optimum.steps}; the last finite parameters "
+                "are kept.",
+                advice="Lower learning_rate=."
+                if target.networks
+                else 'Lower learning_rate=, or use optimizer="newton".',
+            )
+        )
+    if edge:
+        found.append(
+            Finding(
+                "boundary",
+                "warning",
+                f"The mode lies on the edge of the prior's support for {', '.join(edge)}, so there "
+                "are no standard errors.",
+                where=edge[0],
+                advice='Use fit("nuts"), or a prior that allows more.',
+            )
+        )
+    elif optimum.status == Status.BOUNDARY:
+        found.append(
+            Finding(
+                "boundary",
+                "warning",
+                "The optimum lies where a fitted probability is 0 or 1, so there are no standard "
+                "errors.",
+                advice='Use link="logit", or a posterior by fit("nuts").',
+            )
+        )
+    elif not np.isfinite(cov).all() and not target.networks:
+        found.append(
+            Finding(
+                "no-covariance",
+                "warning",
+                "The information matrix is not positive definite, so there are no standard errors.",
+                advice="Use a proper prior, or drop predictors.",
+            )
+        )
+    return (*found, *_local(target, method, optimum))
+
+
+def _local(target: Target, method: str, optimum: Optimum) -> tuple[Finding, ...]:
+    found = []
+    if optimum.status == Status.STOPPED_EARLY:
+        found.append(
+            Finding(
+                "stopped-early",
+                "note",
+                f"Training stopped after {optimum.steps} steps, as the held-out rows were no longer "
+                "predicted better; the parameters are the best on them.",
+                value=optimum.steps,
+            )
+        )
+    if target.networks and method == "mle":
+        found.append(
+            Finding(
+                "local-optimum",
+                "warning",
+                "The likelihood of a network has many optima; this one is local and unpenalised, "
+                "so that its probabilities may be too sure, and there are no standard errors.",
+                advice='Use fit("map") with several starts=, or fit("nuts").',
+            )
+        )
+    elif target.networks:
+        found.append(
+            Finding(
+                "local-optimum",
+                "note",
+                "The posterior of a network has many modes; this one is local.",
+                advice='Use starts=, ensemble=, or fit("nuts").',
+            )
+        )
+    return tuple(found)
