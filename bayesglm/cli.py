@@ -39,7 +39,7 @@ def fit(
     data: Data,
     formula: Annotated[str, typer.Argument(help='For example "y ~ x1 + x2".', show_default=False)],
     link: Link = "logit",
-    method: Annotated[str, typer.Option(help="mle, map or nuts.")] = "mle",
+    method: Annotated[str, typer.Option(help="mle, map, laplace, nuts or auto.")] = "mle",
     prior: Prior = "weak",
     out: Annotated[Path | None, typer.Option(help="Save the fit as netCDF here.")] = None,
     family: Annotated[str, typer.Option(help="bernoulli or gaussian.")] = "bernoulli",
@@ -99,7 +99,7 @@ def demo(
     out: Annotated[Path | None, typer.Option(help="Where the DataTree goes.")] = None,
     seed: Seed = 1,
 ) -> None:
-    """Fit one model by MLE, MAP and NUTS, side by side; the Challenger data unless told."""
+    """Fit one model by MLE, MAP, Laplace and NUTS, side by side; the Challenger data unless told."""
     if (data is None) != (formula is None):
         raise typer.BadParameter("--data and --formula go together")
     own = data is not None and formula is not None
@@ -107,7 +107,7 @@ def demo(
     model = Model(formula or "damage ~ temperature", frame, link=link, prior=prior)
     typer.echo(f"{model!r}\n\n{model.priors!r}\n")
     fits: dict[str, Fit] = {}
-    for method in ("mle", "map", "nuts"):
+    for method in ("mle", "map", "laplace", "nuts"):
         try:
             fits[method] = model.fit(method, seed=seed)
         except InferenceError as error:

@@ -64,6 +64,7 @@ class Status(StrEnum):
     BOUNDARY = "boundary"
     STOPPED_EARLY = "stopped early"
     SAMPLED = "sampled"
+    APPROXIMATED = "approximated"
 
 
 @dataclass(frozen=True)

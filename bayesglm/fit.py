@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["Fit", "load"]
 
 NETWORK_ERRORS = 'use fit("map"), or fit("nuts")'
+# What the attributes of a Laplace fit say besides.
+CERTIFICATE = ("k_hat", "importance_ess", "verdict", "independent_draws")
 # log_likelihood larger than this is not computed unasked.
 LARGEST = 256 * 2**20
 
@@ -65,7 +67,7 @@ class Fit:
 
     @property
     def method(self) -> str:
-        """The method: ``"mle"``, ``"map"`` or ``"nuts"``."""
+        """The method: ``"mle"``, ``"map"``, ``"laplace"`` or ``"nuts"``."""
         return self.result.method
 
     @property
@@ -193,7 +195,7 @@ class Fit:
         -------
         DataFrame
             Indexed by term: estimate, std_error, lower, upper; then z and p_value for an MLE, or
-            r_hat, ess_bulk and ess_tail for draws. With networks there are rows for their inputs
+            r_hat, ess_bulk and ess_tail for draws, or k_hat and ess (importance) for ``laplace``. With networks there are rows for their inputs
             too, and a column ``scale``: what each input does to p ("probability"), beside the
             coefficients of the linear part ("link", or "ratio").
         """
@@ -259,6 +261,7 @@ class Fit:
             "seconds": self.seconds,
             "loglik": self.loglik,
             "options": self.result.options or None,
+            **{name: self.result.options.get(name) for name in CERTIFICATE},
             "errors": self.errors or None,
             "inference_library": "bayesglm",
             "inference_library_version": version("bayesglm"),

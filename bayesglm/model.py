@@ -18,6 +18,7 @@ from bayesglm.fit import NETWORK_ERRORS, Fit
 from bayesglm.frames import read_table
 from bayesglm.implied import priors_of
 from bayesglm.inference.options import (
+    LaplaceOptions,
     MapOptions,
     MleOptions,
     NutsOptions,
@@ -26,7 +27,7 @@ from bayesglm.inference.options import (
 )
 from bayesglm.inference.run import run
 from bayesglm.inference.target import Target, build
-from bayesglm.networks import Network
+from bayesglm.networks import Network, distinct
 from bayesglm.priors import Priors
 from bayesglm.progress import bar
 from bayesglm.spec import Spec
@@ -137,7 +138,7 @@ class Model:
             missing=missing,
             center=center,
             precision=precision,
-            add=_named_networks(add),
+            add=distinct(add),
             **columns,
         )
         self.design = designs.build(self.spec, data, arrays=arrays, context=context)
@@ -222,11 +223,21 @@ class Model:
     @overload
     def fit(
         self,
-        method: Literal["nuts"],
+        method: Literal["nuts", "auto"],
         *,
         seed: Seed = 0,
         progress: bool | None = None,
         **options: Unpack[NutsOptions],
+    ) -> Fit: ...
+
+    @overload
+    def fit(
+        self,
+        method: Literal["laplace"],
+        *,
+        seed: Seed = 0,
+        progress: bool | None = None,
+        **options: Unpack[LaplaceOptions],
     ) -> Fit: ...
 
     @overload
@@ -246,8 +257,9 @@ class Model:
 
         Parameters
         ----------
-        method : {"mle", "map", "nuts"}
-            Maximum likelihood; the mode of the posterior; draws from the posterior.
+        method : {"mle", "map", "laplace", "nuts", "auto"}
+            Maximum likelihood; the mode of the posterior; draws around the mode, with a
+            certificate; draws by NUTS; ``"laplace"`` where its certificate holds, else ``"nuts"``.
         seed : int, Generator or None
             Fixes everything random; None takes one from the system.
         progress : bool, optional
@@ -263,7 +275,8 @@ class Model:
             as many, as a mixture).
             ``mle`` besides: ``cov`` ("nonrobust", "HC0" to "HC3"), ``information`` ("expected",
             "observed"), ``cluster`` (a column: CR1 errors).
-            ``nuts``: ``draws`` (1,000 a chain), ``warmup`` (300; 1,000 with networks),
+            ``laplace``: ``draws`` times ``chains`` (1,000 and 4) independent draws.
+            ``nuts``, ``auto``: ``draws`` (1,000 a chain), ``warmup`` (300; 1,000 with networks),
             ``chains`` (4),
             ``target_accept`` (0.8), ``max_tree_depth`` (10).
 
@@ -401,23 +414,6 @@ def _columns(**given: Any) -> tuple[dict[str, str | None], dict[str, Any]]:
         if value is not None and not isinstance(value, str)
     }
     return names, arrays
-
-
-def _named_networks(add: Any) -> tuple[Network, ...]:
-    """Refuse what is no network; give each a name of its own."""
-    given = (add,) if isinstance(add, Network) else tuple(add)
-    odd = [network for network in given if not isinstance(network, Network)]
-    if odd:
-        raise SpecificationError(
-            explain('add takes networks, as [bg.Network("~ x2 + x3")]', add=odd[0])
-        )
-    names: list[str] = []
-    for network in given:
-        rank = names.count(network.name) + 1
-        names.append(network.name)
-        if rank > 1:
-            given = tuple(replace(n, name=f"{n.name}_{rank}") if n is network else n for n in given)
-    return given
 
 
 def _seed(seed: int | np.random.Generator | None) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpyro.distributions as dist
 
 from bayesglm.errors import SpecificationError, explain, suggest
 
-__all__ = ["Network", "prior_of"]
+__all__ = ["Network", "distinct", "prior_of"]
 
 ACTIVATIONS = ("relu", "tanh", "gelu", "silu", "sigmoid", "softplus", "elu")
 # Names that other sites and variables have.
@@ -99,6 +99,29 @@ class Network:
                     prior=self.prior,
                 )
             )
+
+
+def distinct(add: Any) -> tuple[Network, ...]:
+    """Return networks with a name of its own for each; refuse what is no network.
+
+    Raises
+    ------
+    SpecificationError
+        If something else is among them.
+    """
+    given = (add,) if isinstance(add, Network) else tuple(add)
+    odd = [network for network in given if not isinstance(network, Network)]
+    if odd:
+        raise SpecificationError(
+            explain('add takes networks, as [bg.Network("~ x2 + x3")]', add=odd[0])
+        )
+    names: list[str] = []
+    for network in given:
+        rank = names.count(network.name) + 1
+        names.append(network.name)
+        if rank > 1:
+            given = tuple(replace(n, name=f"{n.name}_{rank}") if n is network else n for n in given)
+    return given
 
 
 def prior_of(network: Network, name: str, shape: tuple[int, ...], k: float) -> dist.Distribution:

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from bayesglm.errors import BayesGLMWarning, DataError, SpecificationError, explain
+from bayesglm.inference.evaluation import named_draws
 from bayesglm.inference.predictive import networks_eta
-from bayesglm.inference.run import named_draws
 from bayesglm.inference.target import against
 from bayesglm.newdata import NewRows, encode
 from bayesglm.precision import in_double

@@ -51,9 +51,15 @@ def summary_table(fit: Fit, *, level: float, exponentiate: bool) -> pd.DataFrame
 
 def _coefficients(fit: Fit, level: float, exponentiate: bool) -> pd.DataFrame:
     if fit.result.draws:
-        return tables.draws_table(
+        table = tables.draws_table(
             fit.terms, fit.theta_draws(), level=level, exponentiate=exponentiate
         )
+        if fit.method == "laplace":
+            # Of independent draws R-hat and ESS would say nothing; the certificate does.
+            table = table.drop(columns=["r_hat", "ess_bulk", "ess_tail"])
+            words = fit.result.options
+            table["k_hat"], table["ess"] = words["k_hat"], words["importance_ess"]
+        return table
     return tables.estimates_table(
         fit.terms,
         fit.result.theta,

@@ -176,6 +176,8 @@ def formatters(table: pd.DataFrame) -> dict[str, Callable[[Any], str]]:
 
     special: dict[str, Callable[[Any], str]] = {
         "r_hat": lambda v: f"{v:.3f}",
+        "k_hat": lambda v: f"{v:.2f}",
+        "ess": lambda v: f"{v:.0f}",
         "ess_bulk": lambda v: f"{v:.0f}",
         "ess_tail": lambda v: f"{v:.0f}",
         "z": lambda v: f"{v:.2f}",

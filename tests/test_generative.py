@@ -30,7 +30,7 @@ def target_of(model, *, flat=False):
 
 @pytest.mark.parametrize("link", ["logit", "probit", "cloglog"])
 def test_density_is_likelihood_times_prior(small, link):
-    from bayesglm.inference.run import evaluate
+    from bayesglm.inference.evaluation import evaluate
 
     model = bg.Model(
         "events ~ x1 + x2", small, trials="trials", weights="copies", link=link, prior=PRIOR
@@ -61,7 +61,7 @@ def test_density_is_likelihood_times_prior(small, link):
 
 
 def test_the_mle_is_the_same_function_with_flat_priors(small):
-    from bayesglm.inference.run import evaluate
+    from bayesglm.inference.evaluation import evaluate
 
     model = bg.Model("y ~ x1 + x2", small)
     target = target_of(model, flat=True)

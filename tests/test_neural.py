@@ -18,8 +18,8 @@ from scipy import stats
 import bayesglm as bg
 from bayesglm import networks
 from bayesglm.errors import Status
+from bayesglm.inference.evaluation import evaluate
 from bayesglm.inference.predictive import pointwise_draws
-from bayesglm.inference.run import evaluate
 
 # Training is cut short in many tests here, and says so.
 short = pytest.mark.filterwarnings("ignore:.*step-limit:bayesglm.BayesGLMWarning")

@@ -179,7 +179,7 @@ def test_modes_come_back_with_their_priors(frame, tmp_path, prior):
     assert_same(fit, loaded, frame[:7])
     np.testing.assert_array_equal(loaded.priors.center, fit.priors.center)
     # The density is the same function: the target is built anew from what was loaded.
-    from bayesglm.inference.run import evaluate
+    from bayesglm.inference.evaluation import evaluate
 
     point = fit.result.flat + 0.1
     assert evaluate(loaded.target, point)["log_posterior"] == pytest.approx(

@@ -10,6 +10,7 @@ import optax
 
 from bayesglm.errors import SpecificationError, explain, suggest
 from bayesglm.inference.covariance import check_words
+from bayesglm.inference.laplace import FACTOR
 from bayesglm.inference.local import TRAINING
 from bayesglm.inference.nuts import LONG_WARMUP, Settings
 from bayesglm.inference.optimize import DEFAULTS
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "METHODS",
     "OPTIONS",
+    "LaplaceOptions",
     "MapOptions",
     "MleOptions",
     "NutsOptions",
@@ -63,9 +65,22 @@ class NutsOptions(TypedDict, total=False):
     max_tree_depth: int | None
 
 
+class LaplaceOptions(TypedDict, total=False):
+    """Options of the Laplace approximation."""
+
+    draws: int | None
+    chains: int | None
+
+
 OPTIONS: dict[str, tuple[str, ...]] = {
     method: tuple(options.__annotations__)
-    for method, options in (("mle", MleOptions), ("map", MapOptions), ("nuts", NutsOptions))
+    for method, options in (
+        ("mle", MleOptions),
+        ("map", MapOptions),
+        ("laplace", LaplaceOptions),
+        ("nuts", NutsOptions),
+        ("auto", NutsOptions),
+    )
 }
 METHODS = tuple(OPTIONS)
 # Positive whole numbers.
@@ -83,11 +98,12 @@ def steps_of(method: str, options: Mapping[str, Any], *, networks: bool) -> int:
     >>> steps_of("nuts", {"chains": 2, "draws": 500}, networks=False)
     1600
     """
-    if method == "nuts":
+    if method in ("nuts", "laplace", "auto"):
         settings = Settings()
         warmup = options.get("warmup", LONG_WARMUP if networks else settings.warmup)
         chains = options.get("chains", settings.chains)
-        return int(chains * (options.get("draws", settings.draws) + warmup))
+        draws = options.get("draws", settings.draws)
+        return int(chains * (FACTOR * draws if method == "laplace" else draws + warmup))
     trained = networks or any(options.get(name) is not None for name in TRAINING)
     if not trained or options.get("optimizer") in ("lbfgs", "newton"):
         return 0

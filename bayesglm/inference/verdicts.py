@@ -9,10 +9,11 @@ import numpy as np
 from bayesglm.errors import Finding, Status
 
 if TYPE_CHECKING:
+    from bayesglm.inference.laplace import Certificate
     from bayesglm.inference.newton import Optimum
     from bayesglm.inference.target import Target
 
-__all__ = ["findings_of"]
+__all__ = ["certified", "findings_of", "instead_of_laplace"]
 
 
 def findings_of(
@@ -135,3 +136,47 @@ def _local(target: Target, method: str, optimum: Optimum) -> tuple[Finding, ...]
             )
         )
     return tuple(found)
+
+
+def certified(certificate: Certificate) -> Finding:
+    """Return what the certificate of a Laplace approximation says."""
+    numbers = (
+        f"Pareto k-hat {certificate.k_hat:.2f} (limit {certificate.threshold:.2f}), importance ESS "
+        f"{certificate.ess:,.0f} of {certificate.proposals:,} proposals ({certificate.proposal})"
+    )
+    if certificate.holds:
+        return Finding(
+            "laplace",
+            "note",
+            f"The Laplace approximation holds: {numbers}.",
+            value=certificate.k_hat,
+            threshold=certificate.threshold,
+        )
+    return Finding(
+        "laplace",
+        "error",
+        f"The Laplace approximation does not {_failing(certificate)}: {numbers}.",
+        value=certificate.k_hat,
+        threshold=certificate.threshold,
+        advice='Use fit("nuts").',
+    )
+
+
+def _failing(certificate: Certificate) -> str:
+    """Return what the approximation does not do."""
+    if certificate.k_hat <= certificate.threshold:
+        return "give enough effective proposals"
+    return "reach the tails of the posterior"
+
+
+def instead_of_laplace(certificate: Certificate) -> Finding:
+    """Return why ``auto`` sampled."""
+    return Finding(
+        "auto",
+        "note",
+        f'Sampled by "nuts", since the Laplace approximation does not {_failing(certificate)}: '
+        f"Pareto k-hat {certificate.k_hat:.2f} (limit {certificate.threshold:.2f}), importance ESS "
+        f"{certificate.ess:,.0f} for {certificate.draws:,} draws.",
+        value=certificate.k_hat,
+        threshold=certificate.threshold,
+    )

@@ -1,0 +1,96 @@
+"""What a point, or draws, in flat coordinates are in the user's words."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from bayesglm.generative import Data, Structure, log_density, pointwise, reported
+from bayesglm.precision import scope
+
+if TYPE_CHECKING:
+    from bayesglm.inference.target import Target
+
+__all__ = ["evaluate", "named_draws"]
+
+# Bytes that a block of draws may take.
+MEMORY = 128 * 2**20
+
+
+@partial(jax.jit, static_argnames=("structure",))
+def _evaluate(structure: Structure, data: Data, flat: Array) -> tuple[dict[str, Array], Any, Any]:
+    return (
+        reported(structure, data, flat),
+        jnp.sum(pointwise(structure, data, flat)),
+        log_density(structure, data, flat, jacobian=False),
+    )
+
+
+def evaluate(target: Target, flat: np.ndarray) -> dict[str, Any]:
+    """Return the reported parameters, log likelihood, loss and log posterior at a flat point.
+
+    Returns
+    -------
+    dict
+        ``theta`` (k,), ``sigma`` or None, ``loglik`` (with binomial coefficients), ``loss`` (mean,
+        without them), ``log_posterior`` (of the parameters as named).
+    """
+    with scope(target.precision):
+        data = jax.tree.map(jnp.asarray, target.data)
+        point = jnp.asarray(flat, target.data.y.dtype)
+        found, total, density = _evaluate(target.structure, data, point)
+        values = {name: np.asarray(value, float) for name, value in found.items()}
+        loglik = float(total)
+    theta = values["beta"][: target.p]
+    if target.intercept:
+        theta = np.concatenate([[values["Intercept"]], theta])
+    sigma, loss = None, -(loglik - target.log_coefficient) / target.effective
+    if target.structure.family.has_sigma:
+        sigma = float(values["sigma"])
+        # Half the mean squared error, from -loglik = RSS / (2 sigma²) + n (log sigma + log(2 pi)/2).
+        loss = sigma**2 * (loss - np.log(sigma) - np.log(2 * np.pi) / 2)
+    return {
+        "theta": theta,
+        "sigma": sigma,
+        "loglik": loglik,
+        "loss": loss,
+        "log_posterior": float(density),
+    }
+
+
+def named_draws(target: Target, flat: np.ndarray) -> dict[str, np.ndarray]:
+    """Return draws by the user's names from flat ones (c, s, size).
+
+    Intercept, beta (c, s, p), sigma, and of each network its weights and its projection.
+    """
+    with scope(target.precision):
+        data = jax.tree.map(jnp.asarray, target.data)
+        points = jnp.asarray(flat, target.data.y.dtype)
+        # A network's projection takes a pass over the rows for each draw.
+        together = max(1, MEMORY // (8 * data.y.shape[0] * target.breadth))
+        found = {
+            name: np.asarray(value, float)
+            for name, value in _named(target.structure, data, points, together).items()
+        }
+    wanted = ["Intercept", "beta", "sigma"]
+    for predictor, _ in target.networks:
+        wanted += [*(site.name for site in predictor.sites), predictor.projection]
+    found = {name: found[name] for name in wanted if name in found}
+    found["beta"] = found["beta"][..., : target.p]
+    return found
+
+
+@partial(jax.jit, static_argnames=("structure", "together"))
+def _named(structure: Structure, data: Data, flat: Array, together: int) -> dict[str, Array]:
+    chains, draws, size = flat.shape
+    found = jax.lax.map(
+        lambda f: reported(structure, data, f),
+        flat.reshape(-1, size),
+        batch_size=min(together, chains * draws),
+    )
+    return {name: v.reshape(chains, draws, *v.shape[1:]) for name, v in found.items()}

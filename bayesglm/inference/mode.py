@@ -1,0 +1,87 @@
+"""The mode of a density that has one: by Newton or an optimiser of the user's choice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bayesglm.errors import InferenceError, Status, explain
+from bayesglm.inference.newton import LIMIT, Optimum, least_squares, newton
+from bayesglm.inference.optimize import optimize
+from bayesglm.inference.starting import start
+
+if TYPE_CHECKING:
+    from bayesglm.inference.target import Target
+
+__all__ = ["find_mode", "refuse_divergence"]
+
+# Newton's last step moves eta by less than this at an optimum; under separation it goes on.
+STILL = 1e-3
+# Up to this many coefficients Newton checks that another optimiser's optimum exists.
+CHECKED = 1_000
+
+
+def find_mode(target: Target, options: Mapping[str, Any], *, jacobian: bool) -> Optimum:
+    """Find the mode; closed form for least squares.
+
+    Parameters
+    ----------
+    target : Target
+        The model on its data.
+    options : mapping
+        ``optimizer`` ("newton" by default), ``init``, and those of `newton` or `optimize`.
+    jacobian : bool
+        Mode of the unconstrained density instead of the parameters as named.
+    """
+    init = options.get("init")
+    optimizer = options.get("optimizer", "newton")
+    gaussian = target.structure.family.has_sigma
+    if gaussian and target.flat_priors and optimizer == "newton":
+        return least_squares(target)
+    begin = start(target) if init is None else target.locate(init)
+    if gaussian:
+        begin[-1] = least_squares(target).flat[-1]
+    if optimizer != "newton":
+        names = ("steps", "learning_rate", "memory", "tolerance")
+        chosen = {name: options[name] for name in names if options.get(name) is not None}
+        (found,) = optimize(target, begin[None], optimizer=optimizer, jacobian=jacobian, **chosen)
+        checked = target.some_flat and target.linear and target.size <= CHECKED
+        if checked and found.status != Status.DIVERGED:
+            # A small gradient alone does not tell an optimum from a likelihood that rises for ever.
+            found = replace(found, moved=newton(target, found.flat, jacobian=jacobian).moved)
+        return found
+    return newton(target, begin, jacobian=jacobian, steps=options.get("steps") or LIMIT)
+
+
+def refuse_divergence(target: Target, optimum: Optimum) -> None:
+    """Refuse an optimum at infinity (separation), naming the columns that run away.
+
+    Raises
+    ------
+    InferenceError
+        If there is none.
+    """
+    if not np.isfinite(optimum.flat[target.places]).all():
+        raise InferenceError(
+            explain(
+                "the optimiser left the finite numbers",
+                steps=optimum.steps,
+                advice='lower learning_rate, or use optimizer="newton"',
+            )
+        )
+    running = optimum.status in (Status.CONVERGED, Status.STEP_LIMIT, Status.DIVERGED)
+    if target.some_flat and running and optimum.moved > STILL:
+        sd = np.concatenate([np.ones(int(target.intercept)), target.sd])
+        size = np.abs(optimum.flat[target.places]) * sd
+        names = [n for n, s in zip(target.names, size, strict=True) if s > 0.1 * size.max()]
+        raise InferenceError(
+            explain(
+                "the likelihood rises for ever (the outcome is separated by the predictors), so "
+                f"no maximum-likelihood estimate exists; the coefficients that run away: "
+                f"{', '.join(names)}",
+                advice='use fit("map") or fit("nuts") with prior="weak", or leave them out',
+            )
+        )

@@ -1,0 +1,186 @@
+"""The posterior: by NUTS, by the Laplace approximation with its certificate, or whichever does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bayesglm.errors import Finding, SpecificationError, Status, explain
+from bayesglm.inference import nuts
+from bayesglm.inference.covariance import hessian_at, invert
+from bayesglm.inference.evaluation import evaluate, named_draws
+from bayesglm.inference.laplace import Certificate, approximate
+from bayesglm.inference.local import starts
+from bayesglm.inference.mode import find_mode, refuse_divergence
+from bayesglm.inference.result import Result
+from bayesglm.inference.training import Plan, train
+from bayesglm.inference.verdicts import certified, instead_of_laplace
+
+if TYPE_CHECKING:
+    from bayesglm.inference.newton import Optimum
+    from bayesglm.inference.target import Target
+
+__all__ = ["posterior"]
+
+# Steps of training before the sampler starts.
+WARM_STEPS = 500
+
+
+def posterior(
+    target: Target,
+    method: str,
+    options: Mapping[str, Any],
+    seed: int,
+    report: Callable[[int, int], None] | None,
+) -> Result:
+    """Sample, or approximate with a certificate; ``auto`` samples where that does not hold.
+
+    Parameters
+    ----------
+    target : Target
+        The model on its data.
+    method : {"nuts", "laplace", "auto"}
+    options : mapping
+        Those of `nuts.Settings`; of ``laplace`` only draws and chains.
+    seed : int
+        Fixes the draws.
+    report : callable or None
+        Called with steps done and divergences.
+
+    Raises
+    ------
+    SpecificationError
+        For the Laplace approximation of a network.
+    InferenceError
+        If the posterior is improper.
+    """
+    if target.networks:
+        if method == "laplace":
+            raise SpecificationError(
+                explain(
+                    "the posterior of a network has many modes, so one Gaussian is no picture of it",
+                    method=method,
+                    advice='use fit("nuts")',
+                )
+            )
+        return _nuts_of_networks(target, options, seed, report)
+    optimum = find_mode(target, {}, jacobian=True)
+    refuse_divergence(target, optimum)
+    hessian = hessian_at(target, optimum.flat, information="observed", jacobian=True)
+    if method == "nuts":
+        return _nuts(target, optimum, hessian, options, seed, report)
+    approximation, certificate = _laplace(target, optimum, hessian, options, seed, report)
+    if method == "laplace" or certificate.holds:
+        return approximation
+    sampled = _nuts(target, optimum, hessian, options, seed, report)
+    return replace(sampled, findings=(*sampled.findings, instead_of_laplace(certificate)))
+
+
+def _laplace(
+    target: Target,
+    optimum: Optimum,
+    hessian: np.ndarray,
+    options: Mapping[str, Any],
+    seed: int,
+    report: Callable[[int, int], None] | None,
+) -> tuple[Result, Certificate]:
+    settings = nuts.Settings(**options)
+    shape = (settings.chains, settings.draws)
+    flat, density, certificate = approximate(
+        target,
+        optimum.flat,
+        nuts.precondition(hessian),
+        draws=settings.chains * settings.draws,
+        seed=seed,
+        report=report,
+    )
+    draws = nuts.Draws(flat.reshape(*shape, -1), {"lp": density.reshape(shape)})
+    center = flat.mean(axis=0)
+    result = _sampled(target, draws, settings, center, optimum.flat, (certified(certificate),))
+    words = {"draws": settings.draws, "chains": settings.chains} | certificate.words
+    result = replace(result, method="laplace", status=Status.APPROXIMATED, options=words)
+    return result, certificate
+
+
+def _nuts(
+    target: Target,
+    optimum: Optimum,
+    hessian: np.ndarray,
+    options: Mapping[str, Any],
+    seed: int,
+    report: Callable[[int, int], None] | None,
+) -> Result:
+    settings = nuts.Settings(**options)
+    findings: tuple[Finding, ...] = ()
+    if not np.isfinite(invert(hessian)).all():
+        # The sampler then starts from the diagonal and has to learn the rest.
+        settings = replace(settings, warmup=max(settings.warmup, nuts.LONG_WARMUP))
+        findings = (_flat_hessian(settings.warmup),)
+    draws = nuts.sample(target, optimum.flat, hessian, settings=settings, seed=seed, report=report)
+    center = draws.flat.mean(axis=(0, 1))
+    return _sampled(target, draws, settings, center, optimum.flat, findings)
+
+
+def _nuts_of_networks(
+    target: Target,
+    options: Mapping[str, Any],
+    seed: int,
+    report: Callable[[int, int], None] | None,
+) -> Result:
+    """Sample from a mode of its own for each chain, in units of the priors' scales."""
+    settings = nuts.Settings(**({"warmup": nuts.LONG_WARMUP} | dict(options)))
+    plan = Plan(steps=WARM_STEPS)
+    trained = train(target, starts(target, settings.chains, seed), plan, jacobian=True, seed=seed)
+    draws = nuts.sample(
+        target,
+        np.zeros(target.size),
+        np.diag(1 / target.prior_scales**2),
+        settings=settings,
+        seed=seed,
+        starts=trained.flat,
+        report=report,
+    )
+    # The mean of weights that are not identified means nothing: the best draw stands for all.
+    best = np.unravel_index(np.argmax(draws.stats["lp"]), draws.stats["lp"].shape)
+    return _sampled(target, draws, settings, draws.flat[best], trained.flat[0], ())
+
+
+def _sampled(
+    target: Target,
+    draws: nuts.Draws,
+    settings: nuts.Settings,
+    center: np.ndarray,
+    begin: np.ndarray,
+    findings: tuple[Finding, ...],
+) -> Result:
+    named = named_draws(target, draws.flat)
+    parts = [named["Intercept"][..., None]] if target.intercept else []
+    k = len(target.places)
+    theta = np.concatenate([*parts, named["beta"]], axis=-1).reshape(draws.stats["lp"].size, k)
+    numbers = evaluate(target, center) | {"theta": theta.mean(axis=0)}
+    return Result(
+        method="nuts",
+        status=Status.SAMPLED,
+        flat=begin,
+        cov=np.cov(theta, rowvar=False).reshape(k, k) if k else np.empty((0, 0)),
+        steps=settings.draws,
+        draws=named,
+        sample_stats=draws.stats,
+        flat_draws=draws.flat,
+        options=asdict(settings),
+        findings=findings,
+        **numbers,
+    )
+
+
+def _flat_hessian(warmup: int) -> Finding:
+    return Finding(
+        "hessian",
+        "note",
+        "The Hessian at the mode is not positive definite, so the sampler started from its "
+        f"diagonal and warmed up for {warmup} draws.",
+        value=warmup,
+    )
