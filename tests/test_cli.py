@@ -82,7 +82,8 @@ def test_demo(tmp_path, csv, monkeypatch):
     code, text, _ = run("demo")
     assert code == 0
     assert "P(damage at 31 °F)" in text
-    assert "15.04" in text
+    assert "15 (7.4)" in text
+    assert "laplace" in text
     import xarray as xr
 
     with xr.open_datatree(tmp_path / "challenger.nc", engine="h5netcdf") as tree:
