@@ -218,6 +218,8 @@ def test_impossible_fits_are_refused_with_the_column_named(small):
     for optimizer in ("lbfgs", "adam"):
         with pytest.raises(bg.InferenceError, match="separated"):
             bg.Model("y ~ x + z", separated).fit("mle", optimizer=optimizer, tolerance=1e-6)
+    with pytest.raises(bg.InferenceError, match="separated"):
+        bg.Model("y ~ x + z", separated).fit("mle", batch_size=10, steps=200)
     # Quasi-complete: every row of group b is an event.
     quasi = {"g": ["a"] * 20 + ["b"] * 10, "y": [0, 1] * 10 + [1] * 10}
     for link in ("logit", "probit", "cauchit"):
@@ -245,6 +247,10 @@ def test_impossible_fits_are_refused_with_the_column_named(small):
         ({"learning_rate": -1.0}, "learning_rate"),
         ({"init": [0.0]}, "3 finite numbers"),
         ({"draws": 10}, "draws"),
+        ({"starts": 3}, "single optimum"),
+        ({"batch_size": 10_000}, "exceeds the rows"),
+        ({"validation": 1.5}, "between 0 and 1"),
+        ({"learning_rate": "fast"}, "learning_rate"),
     ],
 )
 def test_wrong_options_are_named(small, options, word):

@@ -82,6 +82,14 @@ def local_optima(
     optimum : Optimum
     members : ndarray, shape (ensemble, size), or None
     """
+    for name in ("starts", "ensemble"):
+        if options.get(name) is not None and not target.networks:
+            raise SpecificationError(
+                explain(
+                    f"{name} is for models with networks; a linear one has a single optimum",
+                    **{name: options[name]},
+                )
+            )
     ensemble = options.get("ensemble") or 1
     # Vectorised starts cost little where a step takes all rows; batches are for what is large.
     several = STARTS if target.networks and options.get("batch_size") is None else 1

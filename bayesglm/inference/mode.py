@@ -16,7 +16,7 @@ from bayesglm.inference.starting import start
 if TYPE_CHECKING:
     from bayesglm.inference.target import Target
 
-__all__ = ["find_mode", "refuse_divergence"]
+__all__ = ["checked", "find_mode", "refuse_divergence"]
 
 # Newton's last step moves eta by less than this at an optimum; under separation it goes on.
 STILL = 1e-3
@@ -48,12 +48,19 @@ def find_mode(target: Target, options: Mapping[str, Any], *, jacobian: bool) -> 
         names = ("steps", "learning_rate", "memory", "tolerance")
         chosen = {name: options[name] for name in names if options.get(name) is not None}
         (found,) = optimize(target, begin[None], optimizer=optimizer, jacobian=jacobian, **chosen)
-        checked = target.some_flat and target.linear and target.size <= CHECKED
-        if checked and found.status != Status.DIVERGED:
-            # A small gradient alone does not tell an optimum from a likelihood that rises for ever.
-            found = replace(found, moved=newton(target, found.flat, jacobian=jacobian).moved)
-        return found
+        return checked(target, found, jacobian=jacobian)
     return newton(target, begin, jacobian=jacobian, steps=options.get("steps") or LIMIT)
+
+
+def checked(target: Target, found: Optimum, *, jacobian: bool) -> Optimum:
+    """Return an optimum with Newton's last step from it, where its existence is not sure.
+
+    A small gradient alone does not tell an optimum from a likelihood that rises for ever.
+    """
+    unsure = target.some_flat and target.linear and target.size <= CHECKED
+    if not unsure or found.status == Status.DIVERGED:
+        return found
+    return replace(found, moved=newton(target, found.flat, jacobian=jacobian).moved)
 
 
 def refuse_divergence(target: Target, optimum: Optimum) -> None:

@@ -24,7 +24,7 @@ from bayesglm.generative import Data, Structure, reported
 from bayesglm.inference.covariance import covariance, gauss_newton_at, hessian_at, invert
 from bayesglm.inference.evaluation import evaluate, named_draws
 from bayesglm.inference.local import LARGEST_HESSIAN, TRAINING, local_optima
-from bayesglm.inference.mode import find_mode, refuse_divergence
+from bayesglm.inference.mode import checked, find_mode, refuse_divergence
 from bayesglm.inference.posterior import posterior
 from bayesglm.inference.result import Result
 from bayesglm.inference.starting import refuse_impossible
@@ -92,6 +92,7 @@ def _run(
     members = None
     if target.networks or any(options.get(name) is not None for name in TRAINING):
         optimum, members = local_optima(target, options, seed=seed, report=report)
+        optimum = checked(target, optimum, jacobian=False)
     else:
         optimum = find_mode(target, options, jacobian=False)
     refuse_divergence(target, optimum)
