@@ -105,6 +105,30 @@ class Neural:
         return sum(math.prod(leaf.shape) for leaf in self.leaves)
 
     @property
+    def last_layer(self) -> tuple[int, ...]:
+        """Places of the weights of the layer with the one output.
+
+        Raises
+        ------
+        SpecificationError
+            If several layers have one output, or none has a matrix of weights.
+        """
+        single = [leaf for leaf in self.leaves if len(leaf.shape) > 1 and leaf.shape[-1] == 1]
+        parents = {leaf.path[:-1] for leaf in single}
+        if len(parents) > 1:
+            parents = {parent for parent in parents if parent == ("output",)}
+        if len(parents) != 1:
+            raise SpecificationError(
+                explain(
+                    f"which layer of {self.name} is the last is not clear",
+                    layers=[leaf.name for leaf in self.leaves],
+                    advice='use fit("nuts")',
+                )
+            )
+        pairs = zip(self.sites, self.leaves, strict=True)
+        return tuple(at for site, leaf in pairs if leaf.path[:-1] in parents for at in site.places)
+
+    @property
     def projection(self) -> str:
         """Name of the deterministic site that holds c."""
         return f"{self.name}.projection"

@@ -33,7 +33,7 @@ def summary_table(fit: Fit, *, level: float, exponentiate: bool) -> pd.DataFrame
         return linear
     names, values = tuple(effects), np.stack(list(effects.values()), axis=-1)
     if fit.result.draws:
-        added = tables.draws_table(names, values, level=level, exponentiate=False)
+        added = _of_draws(fit, names, values, level, exponentiate=False)
     else:
         # Of an ensemble its mean; the spread between its members is no sampling error.
         members = values.reshape(-1, len(names))
@@ -51,15 +51,7 @@ def summary_table(fit: Fit, *, level: float, exponentiate: bool) -> pd.DataFrame
 
 def _coefficients(fit: Fit, level: float, exponentiate: bool) -> pd.DataFrame:
     if fit.result.draws:
-        table = tables.draws_table(
-            fit.terms, fit.theta_draws(), level=level, exponentiate=exponentiate
-        )
-        if fit.method == "laplace":
-            # Of independent draws R-hat and ESS would say nothing; the certificate does.
-            table = table.drop(columns=["r_hat", "ess_bulk", "ess_tail"])
-            words = fit.result.options
-            table["k_hat"], table["ess"] = words["k_hat"], words["importance_ess"]
-        return table
+        return _of_draws(fit, fit.terms, fit.theta_draws(), level, exponentiate=exponentiate)
     return tables.estimates_table(
         fit.terms,
         fit.result.theta,
@@ -68,3 +60,15 @@ def _coefficients(fit: Fit, level: float, exponentiate: bool) -> pd.DataFrame:
         exponentiate=exponentiate,
         tests=fit.method == "mle",
     )
+
+
+def _of_draws(
+    fit: Fit, names: tuple[str, ...], draws: np.ndarray, level: float, *, exponentiate: bool
+) -> pd.DataFrame:
+    table = tables.draws_table(names, draws, level=level, exponentiate=exponentiate)
+    if fit.method == "laplace":
+        # Of independent draws R-hat and ESS would say nothing; the certificate does.
+        table = table.drop(columns=["r_hat", "ess_bulk", "ess_tail"])
+        words = fit.result.options
+        table["k_hat"], table["ess"] = words["k_hat"], words["importance_ess"]
+    return table

@@ -152,14 +152,45 @@ def test_partial_links_stay_inside_their_domain():
         assert (p <= 1).all()
 
 
+def test_the_last_layer_of_a_network(small):
+    """A network without hidden layers is its last layer: the posterior of the linear model."""
+    sd = small[["x1", "x2"]].std(ddof=0)
+    data = small.assign(z=(small["x2"] - small["x2"].mean()) / sd["x2"])
+    linear = bg.Model("y ~ z", data, prior=dict.fromkeys(("Intercept", "z"), dist.Normal(0, 1)))
+    single = bg.Network("~ x2", hidden=(), prior=dist.Normal(0, 1), orthogonal=False)
+    with pytest.warns(bg.BayesGLMWarning, match="last-layer"):
+        fit = bg.Model("y ~ 0", data, add=[single]).fit("laplace", seed=1)
+    for ours, theirs in zip(
+        fit.predict_interval(data[:50]),
+        linear.fit("laplace", seed=2).predict_interval(data[:50]),
+        strict=True,
+    ):
+        np.testing.assert_allclose(ours, theirs, atol=0.01)
+
+    network = bg.Network("~ x1 + x2", hidden=(4,), activation="tanh")
+    with pytest.warns(bg.BayesGLMWarning, match="one of their modes"):
+        fit = bg.Model("y ~ x1", data, add=[network]).fit("laplace", seed=1)
+    draws = fit.result.draws
+    assert np.ptp(draws["network.hidden_0.kernel"], axis=(0, 1)).max() == 0
+    assert np.ptp(draws["network.output.kernel"], axis=(0, 1)).min() > 0.1
+    table = fit.summary()
+    assert list(table["scale"]) == ["link"] * 2 + ["probability"] * 2
+    assert table.notna().all(axis=None)
+    # The linear part has the errors that the Gauss-Newton matrix of the mode gives it, nearly.
+    mode = bg.Model("y ~ x1", data, add=[network]).fit("map", seed=1)
+    np.testing.assert_allclose(
+        table["std_error"][:2], mode.summary()["std_error"][:2], rtol=0.15
+    )  # fmt: skip
+
+
 def test_what_has_no_laplace_approximation(challenger):
     model, _ = challenger
     x = np.linspace(-1, 1, 30)
     separated = bg.Model("y ~ x", {"x": x, "y": (x > 0).astype(int)}, prior="flat")
     with pytest.raises(bg.InferenceError, match="separated"):
         separated.fit("laplace")
-    network = bg.Network("~ temperature", hidden=(2,))
-    with pytest.raises(bg.SpecificationError, match="many modes"):
+    network = bg.Network("~ temperature", hidden=(600,))
+    with pytest.raises(bg.SpecificationError, match="too many weights"):
         bg.Model("damage ~ 1", bg.datasets.challenger(), add=[network]).fit("laplace")
     with pytest.raises(bg.SpecificationError, match="warmup"):
         model.fit("laplace", warmup=10)

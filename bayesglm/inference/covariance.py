@@ -22,7 +22,7 @@ import numpy as np
 from jax import Array
 
 from bayesglm.errors import SpecificationError, explain, suggest
-from bayesglm.generative import Data, Structure, eta_at, log_prior
+from bayesglm.generative import Data, Structure, eta_at, log_density, log_prior
 from bayesglm.inference.newton import curvature
 from bayesglm.precision import scope
 
@@ -35,6 +35,7 @@ __all__ = [
     "check_words",
     "covariance",
     "gauss_newton_at",
+    "gradient_at",
     "hessian_at",
     "invert",
 ]
@@ -137,6 +138,19 @@ def gauss_newton_at(target: Target, flat: np.ndarray) -> np.ndarray:
         data = jax.tree.map(jnp.asarray, target.data)
         point = jnp.asarray(flat, target.data.y.dtype)
         return np.asarray(_gauss_newton(target.structure, data, point), float)
+
+
+@partial(jax.jit, static_argnames=("structure",))
+def _gradient(structure: Structure, data: Data, flat: Array) -> Array:
+    return jax.grad(lambda f: log_density(structure, data, f, jacobian=True))(flat)
+
+
+def gradient_at(target: Target, flat: np.ndarray) -> np.ndarray:
+    """Return the gradient of the unconstrained log density, shape (size,)."""
+    with scope(target.precision):
+        data = jax.tree.map(jnp.asarray, target.data)
+        point = jnp.asarray(flat, target.data.y.dtype)
+        return np.asarray(_gradient(target.structure, data, point), float)
 
 
 @partial(jax.jit, static_argnames=("structure", "sampling"))

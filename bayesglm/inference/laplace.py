@@ -113,7 +113,7 @@ def _propose(
     structure: Structure, data: Data, proposal: _Proposal, key: Array, *, count: int, heavy: bool
 ) -> tuple[Array, Array, Array]:
     """Return ``count`` flat vectors, their log density and their log weights, up to a constant."""
-    size = proposal.mode.shape[0]
+    size = proposal.w.shape[1]
     dtype = proposal.mode.dtype
     draw, mix, side = jax.random.split(key, 3)
     z = jax.random.normal(draw, (count, size), dtype)
@@ -139,7 +139,7 @@ def _propose(
 
 @partial(jax.jit, static_argnames=("structure",))
 def _along_axes(structure: Structure, data: Data, mode: Array, w: Array, steps: Array) -> Array:
-    """Return the log density at mode + s w_j for each axis j and step s, shape (size, steps)."""
+    """Return the log density at mode + s w_j for each axis j and step s, shape (d, steps)."""
 
     def at(axis: Array, step: Array) -> Array:
         return log_density(structure, data, mode + step * axis, jacobian=True)
@@ -208,8 +208,8 @@ def approximate(
         The model on its data.
     mode : ndarray, shape (size,)
         Mode of the unconstrained density.
-    w : ndarray, shape (size, size)
-        W with W W' the inverse negative Hessian there.
+    w : ndarray, shape (size, d)
+        W with W W' the inverse negative Hessian there; its rows are 0 for what stays at the mode.
     draws : int
         Draws wanted; at least five times as many are proposed, more where the weights are uneven.
     seed : int
@@ -229,7 +229,7 @@ def approximate(
         number = target.data.y.dtype
         data = jax.tree.map(jnp.asarray, target.data)
         centre, factor = jnp.asarray(mode, number), jnp.asarray(w, number)
-        ones = np.ones(target.size)
+        ones = np.ones(w.shape[1])
         length = max(1, min(2_000, MEMORY // (8 * data.y.shape[0])))
 
         def weigh(name: str, proposal: _Proposal, count: int, key: Array) -> _Weighed:

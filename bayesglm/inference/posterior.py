@@ -10,14 +10,14 @@ import numpy as np
 
 from bayesglm.errors import Finding, SpecificationError, Status, explain
 from bayesglm.inference import nuts
-from bayesglm.inference.covariance import hessian_at, invert
+from bayesglm.inference.covariance import gauss_newton_at, gradient_at, hessian_at, invert
 from bayesglm.inference.evaluation import evaluate, named_draws
 from bayesglm.inference.laplace import Certificate, approximate
-from bayesglm.inference.local import starts
+from bayesglm.inference.local import LARGEST_HESSIAN, local_optima, starts
 from bayesglm.inference.mode import find_mode, refuse_divergence
 from bayesglm.inference.result import Result
 from bayesglm.inference.training import Plan, train
-from bayesglm.inference.verdicts import certified, instead_of_laplace
+from bayesglm.inference.verdicts import certified, instead_of_laplace, last_layer
 
 if TYPE_CHECKING:
     from bayesglm.inference.newton import Optimum
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["posterior"]
 
-# Steps of training before the sampler starts.
-WARM_STEPS = 500
+# Steps of training before the sampler starts, and Newton's after it for the last layers.
+WARM_STEPS, POLISH = 500, 8
 
 
 def posterior(
@@ -53,36 +53,68 @@ def posterior(
     Raises
     ------
     SpecificationError
-        For the Laplace approximation of a network.
+        For the Laplace approximation of a network too large, or without a clear last layer.
     InferenceError
         If the posterior is improper.
     """
     if target.networks:
         if method == "laplace":
-            raise SpecificationError(
-                explain(
-                    "the posterior of a network has many modes, so one Gaussian is no picture of it",
-                    method=method,
-                    advice='use fit("nuts")',
-                )
-            )
+            return _laplace_of_networks(target, options, seed, report)
         return _nuts_of_networks(target, options, seed, report)
     optimum = find_mode(target, {}, jacobian=True)
     refuse_divergence(target, optimum)
     hessian = hessian_at(target, optimum.flat, information="observed", jacobian=True)
     if method == "nuts":
         return _nuts(target, optimum, hessian, options, seed, report)
-    approximation, certificate = _laplace(target, optimum, hessian, options, seed, report)
+    w = nuts.precondition(hessian)
+    words = {name: options[name] for name in ("draws", "chains") if name in options}
+    approximation, certificate = _laplace(target, optimum.flat, w, words, seed, report)
     if method == "laplace" or certificate.holds:
         return approximation
     sampled = _nuts(target, optimum, hessian, options, seed, report)
     return replace(sampled, findings=(*sampled.findings, instead_of_laplace(certificate)))
 
 
+def _laplace_of_networks(
+    target: Target,
+    options: Mapping[str, Any],
+    seed: int,
+    report: Callable[[int, int], None] | None,
+) -> Result:
+    """Approximate the linear part and the last layers, given the hidden layers at their mode.
+
+    References
+    ----------
+    Kristiadi, Hein & Hennig (2020), "Being Bayesian, even just a bit, fixes overconfidence in ReLU
+    networks", ICML; Daxberger et al. (2021), "Laplace redux", NeurIPS.
+    """
+    if target.size > LARGEST_HESSIAN:
+        raise SpecificationError(
+            explain(
+                "the network has too many weights for a Hessian",
+                parameters=target.size,
+                advice=f'use fit("map", ensemble=5); {LARGEST_HESSIAN} is the limit',
+            )
+        )
+    last = [at for network, _ in target.networks for at in network.last_layer]
+    sigma = [target.size - 1] if target.structure.family.has_sigma else []
+    free = np.array([*target.places, *last, *sigma])
+    optimum, _ = local_optima(target, {}, seed=seed, jacobian=True)
+    flat = optimum.flat.copy()
+    for _ in range(POLISH):
+        # Given the hidden layers the density is that of a linear model: Newton ends in a few steps.
+        hessian = gauss_newton_at(target, flat)[np.ix_(free, free)]
+        flat[free] += np.linalg.solve(hessian, gradient_at(target, flat)[free])
+    w = np.zeros((target.size, len(free)))
+    w[free] = nuts.precondition(gauss_newton_at(target, flat)[np.ix_(free, free)])
+    result, _ = _laplace(target, flat, w, options, seed, report)
+    return replace(result, findings=(*result.findings, last_layer(target)))
+
+
 def _laplace(
     target: Target,
-    optimum: Optimum,
-    hessian: np.ndarray,
+    mode: np.ndarray,
+    w: np.ndarray,
     options: Mapping[str, Any],
     seed: int,
     report: Callable[[int, int], None] | None,
@@ -90,16 +122,12 @@ def _laplace(
     settings = nuts.Settings(**options)
     shape = (settings.chains, settings.draws)
     flat, density, certificate = approximate(
-        target,
-        optimum.flat,
-        nuts.precondition(hessian),
-        draws=settings.chains * settings.draws,
-        seed=seed,
-        report=report,
+        target, mode, w, draws=settings.chains * settings.draws, seed=seed, report=report
     )
     draws = nuts.Draws(flat.reshape(*shape, -1), {"lp": density.reshape(shape)})
+    # The hidden layers of a network are the same in all draws, so that the mean is a network.
     center = flat.mean(axis=0)
-    result = _sampled(target, draws, settings, center, optimum.flat, (certified(certificate),))
+    result = _sampled(target, draws, settings, center, mode, (certified(certificate),))
     words = {"draws": settings.draws, "chains": settings.chains} | certificate.words
     result = replace(result, method="laplace", status=Status.APPROXIMATED, options=words)
     return result, certificate

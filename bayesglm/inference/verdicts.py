@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bayesglm.inference.newton import Optimum
     from bayesglm.inference.target import Target
 
-__all__ = ["certified", "findings_of", "instead_of_laplace"]
+__all__ = ["certified", "findings_of", "instead_of_laplace", "last_layer"]
 
 
 def findings_of(
@@ -179,4 +179,16 @@ def instead_of_laplace(certificate: Certificate) -> Finding:
         f"{certificate.ess:,.0f} for {certificate.draws:,} draws.",
         value=certificate.k_hat,
         threshold=certificate.threshold,
+    )
+
+
+def last_layer(target: Target) -> Finding:
+    """Return what the Laplace approximation of networks leaves out."""
+    names = ", ".join(network.name for network, _ in target.networks)
+    return Finding(
+        "last-layer",
+        "warning",
+        f"The hidden layers of {names} stay at one of their modes: the draws, and the certificate, "
+        "are of the linear part and the last layer given these, so p may be too sure.",
+        advice='Use fit("nuts") where the data allow.',
     )
