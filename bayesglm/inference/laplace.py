@@ -45,8 +45,8 @@ PILOT = 4_000
 DF = 4.0
 # Proposals for each draw, and how many at most when the weights are uneven.
 FACTOR, MOST = 5, 40
-# Effective proposals for each draw, below which resampling without replacement is biased.
-ENOUGH = 3
+# Lost share of the weights that moves a mean by less than its Monte Carlo error.
+LOST = 0.005
 # Bytes that rows times a block of proposals may take: about what a cache holds.
 MEMORY = 32 * 2**20
 # Distances from the mode, in Laplace sds, at which the sides of an axis are measured.
@@ -65,9 +65,8 @@ class Certificate:
         min(1 - 1 / log10(proposals), 0.7): above it the approximation is not to be trusted.
     ess : float
         Importance effective sample size of all proposals, 1 / sum of squared weights.
-    draws : int
-        Draws resampled; fewer than three effective proposals for each would leave them too like the
-        proposals.
+    lost : float
+        Share of the weights above that of one draw: what draws without replacement leave out.
     proposals : int
     proposal : str
         ``"normal"``, ``"t"``, ``"split normal"`` or ``"split t"``.
@@ -76,7 +75,7 @@ class Certificate:
     k_hat: float
     threshold: float
     ess: float
-    draws: int
+    lost: float
     proposals: int
     proposal: str
 
@@ -86,6 +85,7 @@ class Certificate:
         return {
             "k_hat": self.k_hat,
             "importance_ess": self.ess,
+            "lost": self.lost,
             "proposals": self.proposals,
             "proposal": self.proposal,
             "verdict": "holds" if self.holds else "does not hold",
@@ -95,7 +95,7 @@ class Certificate:
     @property
     def holds(self) -> bool:
         """Whether the draws may be used as a posterior."""
-        return self.k_hat <= self.threshold and self.ess >= ENOUGH * self.draws
+        return self.k_hat <= self.threshold and self.lost <= LOST
 
 
 class _Proposal(NamedTuple):
@@ -179,6 +179,30 @@ class _Weighed(NamedTuple):
         """1 / sum of squared weights."""
         return float(np.exp(-np.logaddexp.reduce(2 * self.log_weights)))
 
+    def lost(self, draws: int) -> float:
+        """Return the share of the weights above that of one draw, which resampling cuts off."""
+        return float(np.sum(np.maximum(np.exp(self.log_weights) - 1 / draws, 0)))
+
+
+def _without_replacement(
+    weights: np.ndarray, draws: int, generator: np.random.Generator
+) -> np.ndarray:
+    """Choose ``draws`` different places, each with a probability in proportion to its weight.
+
+    Systematic sampling in random order (Madow 1949): the probabilities are exact, where taking the
+    largest of log weight + Gumbel noise would favour small weights. Weights of more than one draw
+    are cut to that.
+    """
+    share = weights * draws
+    for _ in range(20):
+        share = np.minimum(share * draws / share.sum(), 1.0)
+    order = generator.permutation(len(share))
+    ends = np.cumsum(share[order])
+    marks = (np.arange(draws) + generator.uniform()) * (ends[-1] / draws)
+    # Rounding must not put the last mark past the end.
+    at = np.minimum(np.searchsorted(ends, marks, side="right"), len(ends) - 1)
+    return generator.permutation(order[at])
+
 
 def _smooth(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
     """Return Pareto-smoothed log weights that sum to 1, and k-hat."""
@@ -255,28 +279,32 @@ def approximate(
 
         key = jax.random.key(seed)
         name, proposal = "normal", make(ones, ones)
-        k_hat = weigh(name, proposal, PILOT, jax.random.fold_in(key, 1)).k_hat
-        if not k_hat <= GOOD:
+        pilot = weigh(name, proposal, PILOT, jax.random.fold_in(key, 1))
+        found = None
+        if pilot.k_hat <= GOOD:
+            found = weigh(name, proposal, FACTOR * draws, key)
+        if found is None or not found.k_hat <= GOOD:
             left, right = _sides(target, data, centre, factor)
             others = {
                 "t": make(ones, ones),
                 "split normal": make(left, right),
                 "split t": make(left, right),
             }
+            best = np.nan_to_num(pilot.k_hat if found is None else found.k_hat, nan=np.inf)
             for rank, (other, candidate) in enumerate(others.items(), 2):
-                its = weigh(other, candidate, PILOT, jax.random.fold_in(key, rank)).k_hat
-                if its < k_hat or not np.isfinite(k_hat):
-                    name, proposal, k_hat = other, candidate, its
-        found = weigh(name, proposal, FACTOR * draws, key)
-        share = found.ess / len(found.flat)
-        if share < 0.8:
-            # More proposals, so that five times the draws are effective, within reason.
-            count = int(min(MOST, np.ceil(FACTOR / max(share, 1e-3)))) * draws
+                k_hat = weigh(other, candidate, PILOT, jax.random.fold_in(key, rank)).k_hat
+                if k_hat < best:
+                    name, proposal, best = other, candidate, k_hat
+            found = weigh(name, proposal, FACTOR * draws, key)
+        if found.lost(draws) > 0:
+            # More proposals, so that none has more than the weight of one draw, within reason.
+            heaviest = float(np.exp(found.log_weights.max())) * draws
+            count = int(np.clip(np.ceil(FACTOR * heaviest), FACTOR, MOST)) * draws
             found = weigh(name, proposal, count, key)
-    # The largest of log weight + Gumbel noise: sampling without replacement.
     generator = np.random.default_rng(seed)
-    noisy = found.log_weights + generator.gumbel(size=len(found.flat))
-    chosen = generator.permutation(np.argpartition(-noisy, draws)[:draws])
+    chosen = _without_replacement(np.exp(found.log_weights), draws, generator)
     threshold = min(1 - 1 / np.log10(len(found.flat)), KHAT)
-    certificate = Certificate(found.k_hat, threshold, found.ess, draws, len(found.flat), name)
+    certificate = Certificate(
+        found.k_hat, threshold, found.ess, found.lost(draws), len(found.flat), name
+    )
     return found.flat[chosen], found.log_density[chosen], certificate

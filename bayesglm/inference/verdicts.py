@@ -165,7 +165,7 @@ def certified(certificate: Certificate) -> Finding:
 def _failing(certificate: Certificate) -> str:
     """Return what the approximation does not do."""
     if certificate.k_hat <= certificate.threshold:
-        return "give enough effective proposals"
+        return "weigh its proposals evenly enough"
     return "reach the tails of the posterior"
 
 
@@ -176,7 +176,7 @@ def instead_of_laplace(certificate: Certificate) -> Finding:
         "note",
         f'Sampled by "nuts", since the Laplace approximation does not {_failing(certificate)}: '
         f"Pareto k-hat {certificate.k_hat:.2f} (limit {certificate.threshold:.2f}), importance ESS "
-        f"{certificate.ess:,.0f} for {certificate.draws:,} draws.",
+        f"{certificate.ess:,.0f}.",
         value=certificate.k_hat,
         threshold=certificate.threshold,
     )
