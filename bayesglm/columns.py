@@ -18,6 +18,7 @@ def facts(
     weights: np.ndarray,
     live: np.ndarray,
     words: Mapping[str, tuple[tuple[str, ...], bool]],
+    copies: np.ndarray | None = None,
 ) -> tuple[ColumnFacts, ...]:
     """Return what priors need to know of each column; rows with weight 0 stay out.
 
@@ -30,24 +31,31 @@ def facts(
     live : ndarray of bool, shape (n,)
     words : mapping
         For each term its data columns, and whether it comes from factors alone.
+    copies : ndarray, shape (n,), optional
+        How many rows (of weight > 0) each row stands for.
     """
+    if copies is None:
+        copies = np.ones(len(weights))
     if isinstance(matrix, np.ndarray):
-        numbers = [_dense_facts(matrix[:, j], weights, live) for j in range(len(terms))]
+        numbers = [_dense_facts(matrix[:, j], weights, live, copies) for j in range(len(terms))]
     else:
-        numbers = _sparse_facts(matrix, weights, live)
+        numbers = _sparse_facts(matrix, weights, live, copies)
     return tuple(
         ColumnFacts(term=term, variables=words[term][0], categorical=words[term][1], **number)
         for term, number in zip(terms, numbers, strict=True)
     )
 
 
-def _dense_facts(values: np.ndarray, weights: np.ndarray, live: np.ndarray) -> dict[str, Any]:
+def _dense_facts(
+    values: np.ndarray, weights: np.ndarray, live: np.ndarray, copies: np.ndarray
+) -> dict[str, Any]:
     if not live.all():
-        values, weights = values[live], weights[live]
+        values, weights, copies = values[live], weights[live], copies[live]
     lower, upper = float(values.min()), float(values.max())
     binary = bool(((values == lower) | (values == upper)).all())
     mean = float(np.average(values, weights=weights))
-    mean_rows = float(values.mean())
+    n = float(copies.sum())
+    mean_rows = float(values @ copies / n)
     return {
         "kind": "constant" if lower == upper else ("binary" if binary else "numeric"),
         "mean": mean,
@@ -55,25 +63,27 @@ def _dense_facts(values: np.ndarray, weights: np.ndarray, live: np.ndarray) -> d
         "minimum": lower,
         "maximum": upper,
         "mean_rows": mean_rows,
-        "sd_rows": float(values.std(ddof=1)) if len(values) > 1 else 0.0,
+        "sd_rows": float(np.sqrt((values - mean_rows) ** 2 @ copies / max(n - 1, 1))),
     }
 
 
-def _sparse_facts(matrix: Any, weights: np.ndarray, live: np.ndarray) -> list[dict[str, Any]]:
-    n = int(live.sum())
+def _sparse_facts(
+    matrix: Any, weights: np.ndarray, live: np.ndarray, copies: np.ndarray
+) -> list[dict[str, Any]]:
     kept = matrix.tocsr()[live].tocsc()
-    w = weights[live] / weights[live].sum()
+    w, c = weights[live] / weights[live].sum(), copies[live]
+    n = float(c.sum())
     found = []
     for j in range(kept.shape[1]):
         part = slice(kept.indptr[j], kept.indptr[j + 1])
         values, rows = kept.data[part], kept.indices[part]
-        full = len(values) == n
+        full = len(values) == len(c)
         lower = float(values.min()) if full else float(min(values.min(initial=0.0), 0.0))
         upper = float(values.max()) if full else float(max(values.max(initial=0.0), 0.0))
-        mean, mean_rows = float(values @ w[rows]), float(values.sum() / n)
-        rest, rest_rows = 1 - float(w[rows].sum()), n - len(values)
+        mean, mean_rows = float(values @ w[rows]), float(values @ c[rows] / n)
+        rest, rest_rows = 1 - float(w[rows].sum()), n - float(c[rows].sum())
         variance = float(((values - mean) ** 2) @ w[rows]) + rest * mean**2
-        square = float(((values - mean_rows) ** 2).sum()) + rest_rows * mean_rows**2
+        square = float(((values - mean_rows) ** 2) @ c[rows]) + rest_rows * mean_rows**2
         binary = bool(np.isin(values, (lower, upper)).all()) and (full or 0.0 in (lower, upper))
         found.append(
             {

@@ -18,6 +18,7 @@ from bayesglm.encoding import Encoding, learn, used
 from bayesglm.errors import DataError, Finding, SpecificationError, explain
 from bayesglm.formulas import Formula, split
 from bayesglm.inputs import Inputs, read_inputs, split_inputs
+from bayesglm.merging import Repeated, repeats, repeats_of_matrix, sliceable
 from bayesglm.outcome import Outcome, respond
 from bayesglm.priors import ColumnFacts
 from bayesglm.rows import (
@@ -35,7 +36,7 @@ from bayesglm.spec import Spec
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Design", "build", "build_arrays"]
+__all__ = ["Design", "build", "build_arrays", "encode"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Design:
 
     Attributes
     ----------
-    matrix : ndarray or scipy.sparse.csc_array, shape (n, p)
+    matrix : ndarray, scipy.sparse.csc_array or Repeated, shape (n, p)
         Predictors without the constant.
     intercept : bool
         Whether the model has a constant.
@@ -110,6 +111,11 @@ class Design:
         return int((self.weights > 0).sum())
 
     @property
+    def different(self) -> int:
+        """Rows of different predictors, where many are equal; else all rows."""
+        return int(self.matrix.values.shape[0]) if isinstance(self.matrix, Repeated) else self.n
+
+    @property
     def effective(self) -> float:
         """Sum of weights times trials."""
         return float(np.sum(self.weights * self.trials))
@@ -121,7 +127,7 @@ class Design:
 
     def blocks(self, rows: int) -> Iterator[tuple[slice, np.ndarray]]:
         """Yield the matrix in dense blocks of at most ``rows`` rows, each with its slice."""
-        matrix = self.matrix if isinstance(self.matrix, np.ndarray) else self.matrix.tocsr()
+        matrix = sliceable(self.matrix)
         for begin in range(0, self.n, rows):
             part = slice(begin, min(begin + rows, self.n))
             block = matrix[part]
@@ -234,25 +240,35 @@ def _assemble(
     )
     live = weights > 0
     right = frame[list(formula.right_columns)]
-    if live.all():
-        encoding, matrix, structure = learn(formula, right, context)
-    else:
-        # Knots, centres and levels are learned on the rows that count, then used on all.
-        encoding, _, structure = learn(formula, right[live], context)
-        matrix = encoding.apply(right, context)
+    # Functions of the user's own may look at all rows, and so does what networks do.
+    found = None if context or added else repeats(right)
+    copies = live.astype(float) if found is None else found.sums(live)
+    rows = right if found is None else right.iloc[found.first]
+    # Knots, centres and levels are learned on the rows that count, then used on all.
+    known = rows if (copies > 0).all() else rows[copies > 0]
+    encoding, matrix, structure = learn(formula, known, context)
+    if found is not None and encoding.transforms:
+        # Knots and centres are those of all rows, not of the different ones.
+        known = right[live]
+        encoding, matrix, structure = learn(formula, known, context)
+    if known is not rows:
+        matrix = encoding.apply(rows, context)
     if not encoding.names and not added:
         raise DataError(explain("the model has no coefficients", formula=formula.text))
     refuse_infinite(matrix, encoding.terms)
+    mass = weights * counted
     columns = facts(
         matrix,
         encoding.terms,
-        weights * counted,
-        live,
+        mass if found is None else found.sums(mass),
+        copies > 0,
         used(structure, encoding, formula, context),
+        copies,
     )
+    if found is not None:
+        matrix = Repeated(sliceable(matrix), found.rows)
     inputs = tuple(
-        read_inputs(name, part, frame, weights * counted, columns, context)
-        for name, part in added.items()
+        read_inputs(name, part, frame, mass, columns, context) for name, part in added.items()
     )
     for part in inputs:
         refuse_infinite(part.matrix, part.terms)
@@ -282,6 +298,18 @@ def _assemble(
             *odd_outcomes(y, counted, weights, spec),
         ),
     )
+
+
+def encode(
+    encoding: Encoding, formula: Formula, frame: pd.DataFrame, context: Mapping[str, Any]
+) -> Any:
+    """Encode training rows anew with what was learned from them, equal rows once."""
+    right = frame[list(formula.right_columns)]
+    found = None if context else repeats(right)
+    if found is None:
+        return encoding.apply(right, context)
+    matrix = encoding.apply(right.iloc[found.first], context)
+    return Repeated(sliceable(matrix), found.rows)
 
 
 def build_arrays(
@@ -352,6 +380,15 @@ def build_arrays(
     counts = None if trials is None else column(frame, "__trials")
     events, counted, outcome = respond("y", "y", frame[["y"]], spec, counts)
     words = {name: ((name,), False) for name in terms}
+    live, mass = w > 0, w * counted
+    found = repeats_of_matrix(matrix)
+    if found is None:
+        columns = facts(matrix, terms, mass, live, words)
+    else:
+        copies = found.sums(live)
+        distinct = matrix[found.first]
+        columns = facts(distinct, terms, found.sums(mass), copies > 0, words, copies)
+        matrix = Repeated(distinct, found.rows)
     return Design(
         matrix=matrix,
         intercept=intercept,
@@ -361,7 +398,7 @@ def build_arrays(
         weights=w,
         offset=np.zeros(n) if offset is None else column(frame, "__offset"),
         aggregated=trials is not None,
-        columns=facts(matrix, terms, w * counted, w > 0, words),
+        columns=columns,
         outcome=outcome,
         offset_column=spec.offset,
         frame=frame,

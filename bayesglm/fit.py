@@ -220,7 +220,15 @@ class Fit:
 
     @cached_property
     def target(self) -> Target:
-        """The model on its data, as inference sees it."""
+        """The model on its data, as inference sees it: equal rows are merged."""
+        return self._target()
+
+    @property
+    def rows_target(self) -> Target:
+        """The model on its data, row by row."""
+        return self._target(merged=False) if self.target.n < self.design.n else self.target
+
+    def _target(self, **words: Any) -> Target:
         if self.design.matrix is None:
             raise DataError(explain("the fit was saved without its data", advice="fit again"))
         return build(
@@ -231,6 +239,8 @@ class Fit:
             networks=self.spec.add,
             precision=self.spec.precision,
             flat=self.method == "mle",
+            sampling=self.spec.weights_kind == "sampling",
+            **words,
         )
 
     @cached_property
@@ -326,12 +336,12 @@ class Fit:
         if sigma is not None:
             n = self.design.effective
             sigma *= np.sqrt(n / max(n - len(self.terms), 1))
+        codes = None if cluster is None else self.design.cluster(cluster)
         matrix = covariance(
-            self.target,
+            self.target if codes is None else self._target(cluster=codes),
             self.result.flat,
             cov=cov,
             information=information,
-            cluster=None if cluster is None else self.design.cluster(cluster),
             weights_kind=self.spec.weights_kind,
             sigma=sigma,
         )

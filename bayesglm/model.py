@@ -310,13 +310,15 @@ class Model:
             )
         errors = self._errors(chosen) if method == "mle" else {}
         chosen |= errors
+        # Mini-batches and held-out rows are of the rows as they came.
+        words: dict[str, Any] = {"merged": not {"batch_size", "validation"} & set(chosen)}
         if errors.get("cluster") is not None:
-            chosen["cluster"] = self.design.cluster(errors["cluster"])
+            words["cluster"] = self.design.cluster(errors["cluster"])
         steps = steps_of(method, chosen, networks=bool(self.spec.add))
         # What one compiled call finishes needs no bar.
         with bar(method, steps, progress=progress if steps else False) as report:
             result = run(
-                self._target(flat=method == "mle"),
+                self._target(flat=method == "mle", **words),
                 method,
                 chosen,
                 seed=_seed(seed),
@@ -336,7 +338,7 @@ class Model:
         _warn(fit)
         return fit
 
-    def _target(self, *, flat: bool = False) -> Target:
+    def _target(self, **words: Any) -> Target:
         return build(
             self.design,
             self.priors,
@@ -344,7 +346,8 @@ class Model:
             link=self.spec.link,
             networks=self.spec.add,
             precision=self.spec.precision,
-            flat=flat,
+            sampling=self.spec.weights_kind == "sampling",
+            **words,
         )
 
     def _pseudo_likelihood(self, method: str) -> tuple[Finding, ...]:
@@ -388,17 +391,18 @@ class Model:
         """
         import xarray as xr
 
-        groups = requested.prior_groups(self._target(), self.design, draws, seed=seed)
+        groups = requested.prior_groups(self._target(merged=False), self.design, draws, seed=seed)
         coords = datatree.coordinates(self.design)
         groups["observed_data"] = datatree.dataset({"y": self.design.y}, coords, sample_dims=())
         return xr.DataTree.from_dict({f"/{name}": group for name, group in groups.items()})
 
     def __repr__(self) -> str:
         """Return the model in one line."""
-        spec, p = self.spec, self.design.p
+        spec, p, different = self.spec, self.design.p, self.design.different
+        some = f" ({different:,} different)" if different < self.design.n else ""
         return (
             f"Model({spec.formula!r}, family={spec.family.name}, link={spec.link.label}, "
-            f"{self.design.nobs:,} rows, {p} {'term' if p == 1 else 'terms'})"
+            f"{self.design.nobs:,} rows{some}, {p} {'term' if p == 1 else 'terms'})"
         )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from bayesglm import frames
 from bayesglm.errors import DataError, Finding, explain
+from bayesglm.merging import sliceable
 from bayesglm.rows import RESERVED, column, evaluated, refuse_infinite
 
 if TYPE_CHECKING:
@@ -39,9 +40,8 @@ class NewRows:
     inputs: tuple[np.ndarray, ...] = ()
 
     def __getitem__(self, part: slice) -> NewRows:
-        matrix = self.matrix if isinstance(self.matrix, np.ndarray) else self.matrix.tocsr()
         return NewRows(
-            matrix[part],
+            sliceable(self.matrix)[part],
             self.offset[part],
             None if self.index is None else self.index[part],
             self.findings,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpyro.distributions as dist
 
+from bayesglm.merging import sliceable
 from bayesglm.precision import scope
 
 if TYPE_CHECKING:
@@ -172,8 +173,7 @@ class Priors:
         live : ndarray of bool, shape (n,), optional
             Rows that count (weight > 0); all if absent.
         """
-        if not isinstance(matrix, np.ndarray):
-            matrix = matrix.tocsr()
+        matrix = sliceable(matrix)
         if live is not None and not live.all():
             matrix, offset = matrix[live], offset[live]
         return replace(self, rows=(matrix, offset))

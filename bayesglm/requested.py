@@ -52,7 +52,7 @@ def group(fit: Fit, name: str, *, seed: int = 0) -> dict[str, xr.Dataset]:
         )
     coords = datatree.coordinates(fit.design)
     if name in ("prior", "prior_predictive"):
-        return prior_groups(fit.target, fit.design, PRIOR_DRAWS, seed=seed)
+        return prior_groups(fit.rows_target, fit.design, PRIOR_DRAWS, seed=seed)
     flat = flat_draws(fit, name)
     shape = flat.shape[:2]
     flat = flat.reshape(-1, flat.shape[-1])
@@ -60,10 +60,10 @@ def group(fit: Fit, name: str, *, seed: int = 0) -> dict[str, xr.Dataset]:
         values = predictive.log_prior_draws(fit.target, flat).reshape(shape)
         return {name: datatree.dataset({"log_prior": values}, coords)}
     if name == "log_likelihood":
-        values = predictive.pointwise_draws(fit.target, flat)
+        values = predictive.pointwise_draws(fit.rows_target, flat)
         coords["obs"] = coords["obs"][fit.design.weights > 0]
     else:
-        values = predictive.predictive_draws(fit.target, flat, seed=seed)
+        values = predictive.predictive_draws(fit.rows_target, flat, seed=seed)
     return {name: datatree.dataset({"y": values.reshape(*shape, -1)}, coords)}
 
 

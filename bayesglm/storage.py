@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bayesglm.design import Design
+from bayesglm.design import Design, encode
 from bayesglm.errors import BayesGLMError, Finding, Status, StorageError, explain
 from bayesglm.formulas import split
 from bayesglm.implied import with_data
 from bayesglm.inference.result import Result
 from bayesglm.inputs import Inputs, split_inputs
 from bayesglm.links import Link, get_link
+from bayesglm.merging import Repeated
 from bayesglm.outcome import Outcome
 from bayesglm.priors import ColumnFacts, Priors
 from bayesglm.serialize import (
@@ -125,7 +126,9 @@ def _arrays(result: Result, priors: Priors, design: Design, *, data: bool) -> xr
     found["center"] = priors.center
     if data and design.encoding is None:
         matrix = design.matrix
-        if sp.issparse(matrix):
+        if isinstance(matrix, Repeated):
+            found |= {"matrix": matrix.values, "matrix_rows": matrix.rows}
+        elif sp.issparse(matrix):
             found |= {f"matrix_{part}": getattr(matrix, part) for part in SPARSE}
         else:
             found["matrix"] = matrix
@@ -331,8 +334,14 @@ def _design(
         # The formula of the file passes the allow-list here, before anything is made of it.
         formula = split(spec.formula, known, context=context, taken=taken)
         encoding = encoding_from_json(told, formula.right)
-        if frame is not None:
+        if frame is not None and spec.add:
             matrix = encoding.apply(frame, context)
+        elif frame is not None:
+            matrix = encode(encoding, formula, frame, context)
+    elif "matrix_rows" in arrays:
+        matrix = Repeated(arrays["matrix"].to_numpy(), arrays["matrix_rows"].to_numpy())
+        if not matrix.sound:
+            raise StorageError(explain("the file is damaged: rows of the matrix are not there"))
     elif "matrix" in arrays:
         matrix = arrays["matrix"].to_numpy()
     rows = tree["constant_data"]

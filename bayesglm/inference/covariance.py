@@ -155,9 +155,19 @@ def gradient_at(target: Target, flat: np.ndarray) -> np.ndarray:
 
 @partial(jax.jit, static_argnames=("structure", "sampling"))
 def _scores(
-    structure: Structure, data: Data, flat: Array, sigma: Array, bread: Array, *, sampling: bool
+    structure: Structure,
+    data: Data,
+    flat: Array,
+    sigma: Array,
+    bread: Array,
+    copies: Array | None,
+    *,
+    sampling: bool,
 ) -> tuple[Array, Array, Array]:
-    """Return the squared scores and the signed scores by row, and the leverage of one copy."""
+    """Return the squared scores and the signed scores by row, and the leverage of one copy.
+
+    With sampling weights a row may stand for ``copies`` equal ones, whose weights it has the sum of.
+    """
     matrix = data.parts[0].matrix
     theta = flat[: matrix.shape[0]]
     eta = data.offset + matrix.dot(theta)
@@ -177,8 +187,9 @@ def _scores(
         )
         information = family.information(eta, t, link) / t
     if sampling:
-        square = (w * total) ** 2
-        information = information * w
+        number = 1.0 if copies is None else copies
+        square = (w * total) ** 2 / number
+        information = information * w / number
     live = w > 0
     leverage = information * matrix.quadratic(bread)
     return (
@@ -205,11 +216,13 @@ def covariance(
     *,
     cov: str = "nonrobust",
     information: str = "expected",
-    cluster: np.ndarray | None = None,
     weights_kind: str = "frequency",
     sigma: float | None = None,
 ) -> np.ndarray:
     """Return the covariance of the reported coefficients at an optimum (link scale).
+
+    With clusters in the target it is the CR1 sandwich with the factor
+    G / (G - 1) * (n - 1) / (n - k), as R's ``sandwich::vcovCL(type="HC1")``.
 
     Parameters
     ----------
@@ -223,9 +236,6 @@ def covariance(
         copy's squared score by 1 - h and (1 - h)², h the leverage of one copy.
     information : {"expected", "observed"}
         Which information is inverted: Fisher's (as R's glm) or minus the Hessian (as Stata).
-    cluster : ndarray of int, shape (n,), optional
-        Codes 0, 1, ... of the clusters: the CR1 sandwich with the factor
-        G / (G - 1) * (n - 1) / (n - k), as R's ``sandwich::vcovCL(type="HC1")``.
     weights_kind : {"frequency", "sampling"}
         What a weight means.
     sigma : float, optional
@@ -248,10 +258,8 @@ def covariance(
     bread = np.zeros((size, size))
     bread[np.ix_(places, places)] = invert(hessian[np.ix_(places, places)])
     middle = bread
-    if cov != "nonrobust" or cluster is not None:
-        middle = (
-            bread @ _sandwich_meat(target, flat, bread, cov, cluster, weights_kind, sigma) @ bread
-        )
+    if cov != "nonrobust" or target.cluster is not None:
+        middle = bread @ _sandwich_meat(target, flat, bread, cov, weights_kind, sigma) @ bread
     jacobian = target.to_reported()[:, :size]
     return np.asarray(jacobian @ middle @ jacobian.T)
 
@@ -261,14 +269,14 @@ def _sandwich_meat(
     flat: np.ndarray,
     bread: np.ndarray,
     cov: str,
-    cluster: np.ndarray | None,
     weights_kind: str,
     sigma: float | None,
 ) -> np.ndarray:
     k = len(target.places)
     sampling = weights_kind == "sampling"
     live = np.asarray(target.data.weights) > 0
-    n = float(live.sum()) if sampling else target.effective
+    rows = live if target.copies is None else live * target.copies
+    n = float(rows.sum()) if sampling else target.effective
     with scope(target.precision):
         data = jax.tree.map(jnp.asarray, target.data)
         number = data.y.dtype
@@ -278,12 +286,13 @@ def _sandwich_meat(
             jnp.asarray(flat, number),
             jnp.asarray(1.0 if sigma is None else sigma, number),
             jnp.asarray(bread, number),
+            None if target.copies is None else jnp.asarray(target.copies, number),
             sampling=sampling,
         )
-        if cluster is not None:
-            groups = int(cluster.max()) + 1
+        if target.cluster is not None:
+            groups = int(target.cluster.max()) + 1
             codes = np.zeros(len(live), np.int32)
-            codes[: target.n] = cluster
+            codes[: target.n] = target.cluster
             present = len(np.unique(codes[live]))
             if present < 2:
                 raise SpecificationError(
@@ -293,6 +302,6 @@ def _sandwich_meat(
             # Clusters are counted in rows with sampling weights, else in copies.
             return np.asarray(meat, float) * present / (present - 1) * (n - 1) / (n - k)
         power = {"HC2": 1, "HC3": 2}.get(cov, 0)
-        rows = square / jnp.maximum(1 - leverage, 1e-12) ** power
-        meat = np.asarray(_meat(data, rows), float)
+        scores = square / jnp.maximum(1 - leverage, 1e-12) ** power
+        meat = np.asarray(_meat(data, scores), float)
     return meat * (n / (n - k) if cov == "HC1" else 1.0)

@@ -45,7 +45,7 @@ def evaluate(target: Target, flat: np.ndarray) -> dict[str, Any]:
         point = jnp.asarray(flat, target.data.y.dtype)
         found, total, density = _evaluate(target.structure, data, point)
         values = {name: np.asarray(value, float) for name, value in found.items()}
-        loglik = float(total)
+        loglik = float(total) + target.left_out
     theta = values["beta"][: target.p]
     if target.intercept:
         theta = np.concatenate([[values["Intercept"]], theta])
@@ -59,7 +59,7 @@ def evaluate(target: Target, flat: np.ndarray) -> dict[str, Any]:
         "sigma": sigma,
         "loglik": loglik,
         "loss": loss,
-        "log_posterior": float(density),
+        "log_posterior": float(density) + target.left_out,
     }
 
 

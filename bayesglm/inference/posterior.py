@@ -184,6 +184,7 @@ def _sampled(
     begin: np.ndarray,
     findings: tuple[Finding, ...],
 ) -> Result:
+    draws.stats["lp"] = draws.stats["lp"] + target.left_out
     named = named_draws(target, draws.flat)
     parts = [named["Intercept"][..., None]] if target.intercept else []
     k = len(target.places)

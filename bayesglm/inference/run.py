@@ -59,7 +59,7 @@ def run(
     method : {"mle", "map", "laplace", "nuts", "auto"}
         What to compute.
     options : dict
-        Options of the method, checked by `check_options`; ``cluster`` as integer codes.
+        Options of the method, checked by `check_options`; clusters are in the target.
     seed : int
         Fixes everything random.
     weights_kind : {"frequency", "sampling"}
@@ -138,7 +138,6 @@ def _mle_covariance(
         optimum.flat,
         cov=options.get("cov") or "nonrobust",
         information=options.get("information") or "expected",
-        cluster=options.get("cluster"),
         weights_kind=weights_kind,
         sigma=sigma,
     )

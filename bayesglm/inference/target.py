@@ -24,6 +24,7 @@ from numpyro.distributions import Distribution, biject_to, constraints
 from bayesglm.errors import InferenceError, explain
 from bayesglm.generative import Data, Structure
 from bayesglm.matrices import MIN_COLUMNS, MIN_ROWS, bucket, pad_rows, place
+from bayesglm.merging import merge
 from bayesglm.neural import Neural, bind
 from bayesglm.precision import dtype
 from bayesglm.predictors import Flat, Linear, LinearPart, Site, stack
@@ -75,7 +76,7 @@ class Target:
     names : tuple of str
         The reported coefficients, ``Intercept`` first.
     n, p : int
-        Rows and coefficients without padding.
+        Rows (equal ones merged) and coefficients without padding.
     intercept : bool
         Whether the first place is an intercept.
     center : ndarray, shape (p,)
@@ -88,6 +89,12 @@ class Target:
         sum of weights times trials.
     log_coefficient : float
         sum of weights times the log binomial coefficient.
+    left_out : float
+        The part of it that the density of merged rows does not have.
+    copies : ndarray, shape (padded n,), or None
+        Equal rows that each stands for, where sampling weights need to know.
+    cluster : ndarray of int, shape (n,), or None
+        Codes of the clusters that were asked for.
     flat_priors : bool
         Whether every population-level prior is flat (maximum likelihood).
     precision : str
@@ -105,6 +112,9 @@ class Target:
     sd: np.ndarray
     effective: float
     log_coefficient: float
+    left_out: float
+    copies: np.ndarray | None
+    cluster: np.ndarray | None
     flat_priors: bool
     precision: str
 
@@ -250,6 +260,9 @@ def build(
     networks: Sequence[Network] = (),
     precision: str = "float64",
     flat: bool = False,
+    merged: bool = True,
+    sampling: bool = False,
+    cluster: np.ndarray | None = None,
 ) -> Target:
     """Lay a design and its priors out for inference.
 
@@ -267,13 +280,26 @@ def build(
         Precision of every array.
     flat : bool
         Replace the population-level priors by flat ones (maximum likelihood).
+    merged : bool
+        Take equal rows of the design together; the likelihood is the same.
+    sampling : bool
+        Merge rows of equal (sampling) weights only.
+    cluster : ndarray of int, shape (rows of the design,), optional
+        Codes of clusters; rows of different ones are not merged.
     """
     number = dtype(precision)
     p, first = len(design.terms), int(design.intercept)
     columns = bucket(p + first, MIN_COLUMNS)
-    rows = bucket(len(design.y), MIN_ROWS)
     center = np.asarray(priors.center, dtype=float)
-    matrix = place(design.matrix, center, intercept=design.intercept, dtype=number)
+    given, together = merge(
+        *(design.matrix, design.y, design.trials, design.weights, design.offset),
+        merged=merged,
+        sampling=sampling,
+        numeric=family.has_sigma,
+        cluster=cluster,
+    )
+    rows = bucket(len(given.y), MIN_ROWS)
+    matrix = place(given.matrix, center, intercept=design.intercept, dtype=number)
     chosen = [None] * p if flat else list(priors.beta)
     blocks, batches = stack(chosen, columns - first, flat=flat)
     baseline = None if flat else priors.intercept
@@ -295,8 +321,8 @@ def build(
         added = bind(
             network,
             pad_rows(inputs.matrix.T, rows).T,
-            pad_rows(against(network, inputs, design.matrix, design.intercept, center), rows),
-            pad_rows(design.weights * design.trials, rows, fill=0.0),
+            pad_rows(against(network, inputs, given.matrix, design.intercept, center), rows),
+            pad_rows(given.weights * given.trials, rows, fill=0.0),
             first=size,
             link=link,
             flat=flat,
@@ -309,12 +335,14 @@ def build(
     if family.has_sigma:
         sites.append(Site("sigma", (size,), ()))
         size += 1
-    structure = Structure(family, link, tuple(predictors), design.aggregated, tuple(sites), size)
+    # The binomial coefficients of merged rows would be others than those of the data.
+    counts = design.aggregated and not together
+    structure = Structure(family, link, tuple(predictors), counts, tuple(sites), size)
     data = Data(
-        y=_host(pad_rows(design.y, rows), number),
-        trials=_host(pad_rows(design.trials, rows), number),
-        weights=_host(pad_rows(design.weights, rows, fill=0.0), number),
-        offset=_host(pad_rows(design.offset - priors.offset_center, rows), number),
+        y=_host(pad_rows(given.y, rows), number),
+        trials=_host(pad_rows(given.trials, rows), number),
+        weights=_host(pad_rows(given.weights, rows, fill=0.0), number),
+        offset=_host(pad_rows(given.offset - priors.offset_center, rows), number),
         parts=tuple(parts),
         sigma=sigma,
     )
@@ -327,7 +355,7 @@ def build(
         structure=structure,
         data=data,
         names=(("Intercept",) if design.intercept else ()) + tuple(design.terms),
-        n=len(design.y),
+        n=len(given.y),
         p=p,
         intercept=design.intercept,
         center=center,
@@ -335,6 +363,9 @@ def build(
         sd=np.where(sd > 0, sd, 1.0),
         effective=float(np.sum(design.weights * design.trials)),
         log_coefficient=coefficient,
+        left_out=coefficient if together else 0.0,
+        copies=None if given.copies is None else pad_rows(given.copies, rows),
+        cluster=given.cluster,
         flat_priors=flat or priors.is_flat,
         precision=precision,
     )
