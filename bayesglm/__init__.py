@@ -31,6 +31,7 @@ from bayesglm.fit import Fit, load
 from bayesglm.links import Link
 from bayesglm.model import Model
 from bayesglm.networks import Network
+from bayesglm.resuming import resume
 
 __all__ = [
     "BayesGLMError",
@@ -49,4 +50,5 @@ __all__ = [
     "datasets",
     "links",
     "load",
+    "resume",
 ]

@@ -55,7 +55,7 @@ def _dense_facts(
     binary = bool(((values == lower) | (values == upper)).all())
     mean = float(np.average(values, weights=weights))
     n = float(copies.sum())
-    mean_rows = float(values @ copies / n)
+    mean_rows = float(np.sum(copies * values) / n)
     return {
         "kind": "constant" if lower == upper else ("binary" if binary else "numeric"),
         "mean": mean,
@@ -63,7 +63,7 @@ def _dense_facts(
         "minimum": lower,
         "maximum": upper,
         "mean_rows": mean_rows,
-        "sd_rows": float(np.sqrt((values - mean_rows) ** 2 @ copies / max(n - 1, 1))),
+        "sd_rows": float(np.sqrt(np.sum(copies * (values - mean_rows) ** 2) / max(n - 1, 1))),
     }
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 import warnings
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
@@ -12,24 +11,12 @@ import numpy as np
 
 from bayesglm import datatree, requested
 from bayesglm import design as designs
-from bayesglm.convergence import diagnose_draws
-from bayesglm.errors import BayesGLMWarning, Finding, SpecificationError, explain, suggest
-from bayesglm.fit import NETWORK_ERRORS, Fit
+from bayesglm.errors import BayesGLMWarning, SpecificationError, explain, suggest
+from bayesglm.fitting import fit_model, seed_of, target_of
 from bayesglm.frames import read_table
 from bayesglm.implied import priors_of
-from bayesglm.inference.options import (
-    LaplaceOptions,
-    MapOptions,
-    MleOptions,
-    NutsOptions,
-    check_options,
-    steps_of,
-)
-from bayesglm.inference.run import run
-from bayesglm.inference.target import Target, build
 from bayesglm.networks import Network, distinct
 from bayesglm.priors import Priors
-from bayesglm.progress import bar
 from bayesglm.spec import Spec
 
 if TYPE_CHECKING:
@@ -39,6 +26,14 @@ if TYPE_CHECKING:
 
     from bayesglm.design import Design
     from bayesglm.families import Family
+    from bayesglm.fit import Fit
+    from bayesglm.inference.options import (
+        AutoOptions,
+        LaplaceOptions,
+        MapOptions,
+        MleOptions,
+        NutsOptions,
+    )
     from bayesglm.links import Link
 
 __all__ = ["Model"]
@@ -223,11 +218,21 @@ class Model:
     @overload
     def fit(
         self,
-        method: Literal["nuts", "auto"],
+        method: Literal["nuts"],
         *,
         seed: Seed = 0,
         progress: bool | None = None,
         **options: Unpack[NutsOptions],
+    ) -> Fit: ...
+
+    @overload
+    def fit(
+        self,
+        method: Literal["auto"],
+        *,
+        seed: Seed = 0,
+        progress: bool | None = None,
+        **options: Unpack[AutoOptions],
     ) -> Fit: ...
 
     @overload
@@ -276,9 +281,12 @@ class Model:
             ``mle`` besides: ``cov`` ("nonrobust", "HC0" to "HC3"), ``information`` ("expected",
             "observed"), ``cluster`` (a column: CR1 errors).
             ``laplace``: ``draws`` times ``chains`` (1,000 and 4) independent draws.
-            ``nuts``, ``auto``: ``draws`` (1,000 a chain), ``warmup`` (300; 1,000 with networks),
-            ``chains`` (4),
-            ``target_accept`` (0.8), ``max_tree_depth`` (10).
+            ``nuts``, ``auto``: ``draws`` (1,000 a chain; "auto" goes on until every R-hat < 1.01 and
+            every bulk and tail ESS is ``ess``, 1,000, or to ``max_draws``, 10,000 a chain),
+            ``warmup`` (300, and on by itself where that was too short; 1,000 with networks),
+            ``chains`` (4), ``target_accept`` (0.8), ``max_tree_depth`` (10).
+            ``nuts``: ``checkpoint`` (a new ``.npz`` file; `bayesglm.resume` goes on with it).
+            Ctrl-C keeps the draws that all chains have finished, with a finding.
 
         Returns
         -------
@@ -296,82 +304,17 @@ class Model:
         BayesGLMWarning
             Once, with every finding that is more than a note.
         """
-        check_options(method, options)
-        begin = time.perf_counter()
-        chosen = {name: value for name, value in options.items() if value is not None}
-        asked = sorted({"cov", "information", "cluster"} & set(chosen))
-        if self.spec.add and asked:
-            raise SpecificationError(
-                explain(
-                    "a network's likelihood gives no standard errors",
-                    advice=NETWORK_ERRORS,
-                    **{asked[0]: chosen[asked[0]]},
-                )
-            )
-        errors = self._errors(chosen) if method == "mle" else {}
-        chosen |= errors
-        # Mini-batches and held-out rows are of the rows as they came.
-        words: dict[str, Any] = {"merged": not {"batch_size", "validation"} & set(chosen)}
-        if errors.get("cluster") is not None:
-            words["cluster"] = self.design.cluster(errors["cluster"])
-        steps = steps_of(method, chosen, networks=bool(self.spec.add))
-        # What one compiled call finishes needs no bar.
-        with bar(method, steps, progress=progress if steps else False) as report:
-            result = run(
-                self._target(flat=method == "mle", **words),
-                method,
-                chosen,
-                seed=_seed(seed),
-                weights_kind=self.spec.weights_kind,
-                report=report,
-            )
-        fit = Fit(
-            spec=self.spec,
-            design=self.design,
-            priors=self.priors,
-            result=result,
-            seconds=time.perf_counter() - begin,
-            errors=errors,
-        )
-        found = (*result.findings, *diagnose_draws(fit), *self._pseudo_likelihood(method))
-        fit = replace(fit, result=replace(result, findings=found))
-        _warn(fit)
-        return fit
-
-    def _target(self, **words: Any) -> Target:
-        return build(
+        fit = fit_model(
+            self.spec,
             self.design,
             self.priors,
-            family=self.spec.family,
-            link=self.spec.link,
-            networks=self.spec.add,
-            precision=self.spec.precision,
-            sampling=self.spec.weights_kind == "sampling",
-            **words,
+            method,
+            options,
+            seed=seed_of(seed),
+            progress=progress,
         )
-
-    def _pseudo_likelihood(self, method: str) -> tuple[Finding, ...]:
-        if method == "mle" or self.spec.weights_kind != "sampling":
-            return ()
-        return (
-            Finding(
-                "pseudo-likelihood",
-                "warning",
-                "With sampling weights the posterior is that of a pseudo-likelihood: its spread "
-                "takes the sum of the weights for the number of rows.",
-                value=self.design.effective,
-                advice='Use fit("mle"), whose errors are robust, or scale the weights.',
-            ),
-        )
-
-    def _errors(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Return the covariance as it will be computed, in words."""
-        robust = self.spec.family.has_sigma or self.spec.weights_kind == "sampling"
-        return {
-            "cov": options.get("cov", "HC1" if robust else "nonrobust"),
-            "information": options.get("information", "expected"),
-            "cluster": options.get("cluster"),
-        }
+        _warn(fit)
+        return fit
 
     def prior_predictive(self, draws: int = 1_000, *, seed: int = 0) -> xr.DataTree:
         """Draw parameters and outcomes from the prior.
@@ -391,7 +334,8 @@ class Model:
         """
         import xarray as xr
 
-        groups = requested.prior_groups(self._target(merged=False), self.design, draws, seed=seed)
+        target = target_of(self.spec, self.design, self.priors, merged=False)
+        groups = requested.prior_groups(target, self.design, draws, seed=seed)
         coords = datatree.coordinates(self.design)
         groups["observed_data"] = datatree.dataset({"y": self.design.y}, coords, sample_dims=())
         return xr.DataTree.from_dict({f"/{name}": group for name, group in groups.items()})
@@ -418,19 +362,6 @@ def _columns(**given: Any) -> tuple[dict[str, str | None], dict[str, Any]]:
         if value is not None and not isinstance(value, str)
     }
     return names, arrays
-
-
-def _seed(seed: int | np.random.Generator | None) -> int:
-    """Return a seed as a whole number below 2**31."""
-    if isinstance(seed, np.random.Generator):
-        return int(seed.integers(2**31))
-    if seed is None:
-        return int(np.random.default_rng().integers(2**31))
-    if isinstance(seed, (int, np.integer)) and not isinstance(seed, bool) and seed >= 0:
-        return int(seed)
-    raise SpecificationError(
-        explain("seed must be a whole number, a numpy Generator or None", seed=seed)
-    )
 
 
 def _warn(fit: Fit) -> None:

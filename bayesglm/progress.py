@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 __all__ = ["bar", "in_notebook", "wanted"]
 
-type Update = Callable[[int, int], None]
+type Update = Callable[..., None]
 
 
 def in_notebook() -> bool:
@@ -46,7 +46,7 @@ def bar(label: str, total: int, *, progress: bool | None = None) -> Iterator[Upd
     Yields
     ------
     callable or None
-        ``update(done, divergences)``.
+        ``update(done, divergences)``, with a third number where the total changes.
     """
     if not wanted(progress):
         yield None
@@ -77,8 +77,9 @@ def _terminal(label: str, total: int) -> Iterator[Update]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
         task = shown.add_task(label, total=total, note="")
 
-        def update(done: int, divergences: int) -> None:
-            shown.update(task, completed=done, note=_note(divergences))
+        def update(done: int, divergences: int, expected: int | None = None) -> None:
+            whole = total if expected is None else expected
+            shown.update(task, completed=done, total=whole, note=_note(divergences))
 
         yield update
 
@@ -93,10 +94,11 @@ def _notebook(label: str, total: int) -> Iterator[Update]:
     begin = time.monotonic()
     shown = display(HTML(""), display_id=True)
 
-    def update(done: int, divergences: int) -> None:
-        facts = (f"{done:,}/{total:,}", _note(divergences), f"{time.monotonic() - begin:.0f} s")
+    def update(done: int, divergences: int, expected: int | None = None) -> None:
+        whole = total if expected is None else expected
+        facts = (f"{done:,}/{whole:,}", _note(divergences), f"{time.monotonic() - begin:.0f} s")
         words = ", ".join(fact for fact in facts if fact)
-        element = f"<progress max={total} value={done} style='width:40ex'></progress>"
+        element = f"<progress max={whole} value={done} style='width:40ex'></progress>"
         shown.update(HTML(f"{escape(label)} {element} {words}"))
 
     try:

@@ -67,10 +67,13 @@ FLOORS = {
     "serialize": 6,
     "storage": 6,
     "fit": 6,
+    "packing": 6,
     # 7 questions
     "convergence": 7,
     # 8 the noun users hold
     "progress": 8,
+    "fitting": 8,
+    "resuming": 8,
     "model": 8,
     # 9 showing
     # 10 doors
@@ -107,7 +110,10 @@ SIDEWAYS = {
     },
     "requested": {"datatree"},
     "printing": {"tables"},
-    "model": {"progress"},
+    "packing": {"datatree", "storage"},
+    "fitting": {"progress"},
+    "model": {"fitting"},
+    "resuming": {"fitting"},
     "__main__": {"cli"},
 }
 # Helpers of a noun name its class in their annotations, and only there.
@@ -116,11 +122,12 @@ ANNOTATIONS = {
 }
 
 # Who may import whom inside a folder of siblings: all may use these, and these may use all.
-SHARED = {"inference": {"target", "result", "newton", "evaluation"}}
+SHARED = {"inference": {"target", "result", "newton", "evaluation", "checkpoint"}}
 GATHERING = {"inference": {"run", "posterior", "__init__"}}
 # The words of the options are those that these two understand.
 SIBLINGS = {
-    "inference.verdicts": {"inference.laplace"},
+    "inference.nuts": {"inference.kernel"},
+    "inference.verdicts": {"inference.laplace", "inference.nuts"},
     "inference.mode": {"inference.optimize", "inference.starting"},
     "inference.local": {"inference.optimize", "inference.starting", "inference.training"},
     "inference.options": {

@@ -10,13 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from bayesglm.generative import Data, Structure, log_density, pointwise, reported
+from bayesglm.generative import Data, Structure, eta_at, log_density, pointwise, reported
 from bayesglm.precision import scope
 
 if TYPE_CHECKING:
     from bayesglm.inference.target import Target
 
-__all__ = ["evaluate", "named_draws"]
+__all__ = ["eta_draws", "evaluate", "named_draws"]
 
 # Bytes that a block of draws may take.
 MEMORY = 128 * 2**20
@@ -83,6 +83,22 @@ def named_draws(target: Target, flat: np.ndarray) -> dict[str, np.ndarray]:
     found = {name: found[name] for name in wanted if name in found}
     found["beta"] = found["beta"][..., : target.p]
     return found
+
+
+def eta_draws(target: Target, flat: np.ndarray, *, rows: int) -> np.ndarray:
+    """Return eta of some rows, evenly chosen, for flat draws (c, s, size): shape (c, s, rows)."""
+    live = np.flatnonzero(np.asarray(target.data.weights) > 0)
+    chosen = live[np.unique(np.linspace(0, len(live) - 1, min(rows, len(live))).astype(int))]
+    with scope(target.precision):
+        data = jax.tree.map(jnp.asarray, target.data).rows(jnp.asarray(chosen), jnp.asarray(1.0))
+        points = jnp.asarray(flat.reshape(-1, flat.shape[-1]), target.data.y.dtype)
+        found = np.asarray(_etas(target.structure, data, points), float)
+    return found.reshape(*flat.shape[:2], -1)
+
+
+@partial(jax.jit, static_argnames=("structure",))
+def _etas(structure: Structure, data: Data, flat: Array) -> Array:
+    return jax.lax.map(lambda f: eta_at(structure, data, f), flat)
 
 
 @partial(jax.jit, static_argnames=("structure", "together"))

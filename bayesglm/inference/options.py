@@ -12,16 +12,19 @@ from bayesglm.errors import SpecificationError, explain, suggest
 from bayesglm.inference.covariance import check_words
 from bayesglm.inference.laplace import FACTOR
 from bayesglm.inference.local import TRAINING
-from bayesglm.inference.nuts import LONG_WARMUP, Settings
+from bayesglm.inference.nuts import FIRST, LONG_WARMUP, WARMUP, Settings
 from bayesglm.inference.optimize import DEFAULTS
 from bayesglm.inference.training import Plan
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import ArrayLike
 
 __all__ = [
     "METHODS",
     "OPTIONS",
+    "AutoOptions",
     "LaplaceOptions",
     "MapOptions",
     "MleOptions",
@@ -55,14 +58,22 @@ class MleOptions(MapOptions, total=False):
     cluster: str | None
 
 
-class NutsOptions(TypedDict, total=False):
-    """Options of the sampler."""
+class AutoOptions(TypedDict, total=False):
+    """Options of whichever does: of the sampler, should it come to that."""
 
-    draws: int | None
+    draws: int | Literal["auto"] | None
     warmup: int | None
     chains: int | None
     target_accept: float | None
     max_tree_depth: int | None
+    ess: int | None
+    max_draws: int | None
+
+
+class NutsOptions(AutoOptions, total=False):
+    """Options of the sampler."""
+
+    checkpoint: str | Path | None
 
 
 class LaplaceOptions(TypedDict, total=False):
@@ -79,14 +90,14 @@ OPTIONS: dict[str, tuple[str, ...]] = {
         ("map", MapOptions),
         ("laplace", LaplaceOptions),
         ("nuts", NutsOptions),
-        ("auto", NutsOptions),
+        ("auto", AutoOptions),
     )
 }
 METHODS = tuple(OPTIONS)
 # Positive whole numbers.
 WHOLE = (
     *("steps", "memory", "batch_size", "patience", "starts", "ensemble"),
-    *("draws", "chains", "max_tree_depth"),
+    *("draws", "chains", "max_tree_depth", "ess", "max_draws"),
 )
 
 
@@ -100,9 +111,10 @@ def steps_of(method: str, options: Mapping[str, Any], *, networks: bool) -> int:
     """
     if method in ("nuts", "laplace", "auto"):
         settings = Settings()
-        warmup = options.get("warmup", LONG_WARMUP if networks else settings.warmup)
+        warmup = options.get("warmup", LONG_WARMUP if networks else WARMUP)
         chains = options.get("chains", settings.chains)
         draws = options.get("draws", settings.draws)
+        draws = FIRST if draws == "auto" else draws
         return int(chains * (FACTOR * draws if method == "laplace" else draws + warmup))
     trained = networks or any(options.get(name) is not None for name in TRAINING)
     if not trained or options.get("optimizer") in ("lbfgs", "newton"):
@@ -154,8 +166,20 @@ def check_options(method: str, options: Mapping[str, Any]) -> None:
                 optimizer=type(optimizer).__name__,
             )
         )
+    automatic = method in ("nuts", "auto") and options.get("draws") == "auto"
+    needless = [name for name in ("ess", "max_draws") if name in options and not automatic]
+    if needless:
+        raise SpecificationError(
+            explain(
+                f'{needless[0]} says when draws="auto" ends',
+                draws=options.get("draws", Settings().draws),
+                advice='use draws="auto", or leave it out',
+            )
+        )
     for name in WHOLE:
         value = options.get(name)
+        if name == "draws" and automatic:
+            continue
         if value is not None and not (isinstance(value, (int, np.integer)) and value >= 1):
             raise SpecificationError(explain(f"{name} must be a positive integer", **{name: value}))
     warmup = options.get("warmup", 0)

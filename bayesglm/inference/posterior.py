@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,22 +12,35 @@ import numpy as np
 from bayesglm.errors import Finding, SpecificationError, Status, explain
 from bayesglm.inference import nuts
 from bayesglm.inference.covariance import gauss_newton_at, gradient_at, hessian_at, invert
-from bayesglm.inference.evaluation import evaluate, named_draws
+from bayesglm.inference.evaluation import eta_draws, evaluate, named_draws
+from bayesglm.inference.kernel import DENSE, precondition
 from bayesglm.inference.laplace import Certificate, approximate
 from bayesglm.inference.local import LARGEST_HESSIAN, local_optima, starts
 from bayesglm.inference.mode import find_mode, refuse_divergence
 from bayesglm.inference.result import Result
 from bayesglm.inference.training import Plan, train
-from bayesglm.inference.verdicts import certified, instead_of_laplace, last_layer
+from bayesglm.inference.verdicts import (
+    certified,
+    enough,
+    instead_of_laplace,
+    interrupted,
+    last_layer,
+    long_warmup,
+)
 
 if TYPE_CHECKING:
+    from bayesglm.inference.checkpoint import Checkpoint
     from bayesglm.inference.newton import Optimum
     from bayesglm.inference.target import Target
+
+    type Report = Callable[..., None] | None
 
 __all__ = ["posterior"]
 
 # Steps of training before the sampler starts, and Newton's after it for the last layers.
 WARM_STEPS, POLISH = 500, 8
+# Rows whose eta must converge where the parameters are not identified.
+WATCHED = 50
 
 
 def posterior(
@@ -34,7 +48,8 @@ def posterior(
     method: str,
     options: Mapping[str, Any],
     seed: int,
-    report: Callable[[int, int], None] | None,
+    report: Report,
+    checkpoint: Checkpoint | None = None,
 ) -> Result:
     """Sample, or approximate with a certificate; ``auto`` samples where that does not hold.
 
@@ -49,6 +64,8 @@ def posterior(
         Fixes the draws.
     report : callable or None
         Called with steps done and divergences.
+    checkpoint : Checkpoint, optional
+        Of ``nuts``: written while it samples; a state in it is where it goes on.
 
     Raises
     ------
@@ -60,14 +77,16 @@ def posterior(
     if target.networks:
         if method == "laplace":
             return _laplace_of_networks(target, options, seed, report)
-        return _nuts_of_networks(target, options, seed, report)
+        return _nuts_of_networks(target, options, seed, report, checkpoint)
     optimum = find_mode(target, {}, jacobian=True)
     refuse_divergence(target, optimum)
     hessian = hessian_at(target, optimum.flat, information="observed", jacobian=True)
     if method == "nuts":
-        return _nuts(target, optimum, hessian, options, seed, report)
-    w = nuts.precondition(hessian)
+        return _nuts(target, optimum, hessian, options, seed, report, checkpoint)
+    w = precondition(hessian)
     words = {name: options[name] for name in ("draws", "chains") if name in options}
+    if isinstance(words.get("draws"), str):
+        del words["draws"]
     approximation, certificate = _laplace(target, optimum.flat, w, words, seed, report)
     if method == "laplace" or certificate.holds:
         return approximation
@@ -79,7 +98,7 @@ def _laplace_of_networks(
     target: Target,
     options: Mapping[str, Any],
     seed: int,
-    report: Callable[[int, int], None] | None,
+    report: Report,
 ) -> Result:
     """Approximate the linear part and the last layers, given the hidden layers at their mode.
 
@@ -106,7 +125,7 @@ def _laplace_of_networks(
         hessian = gauss_newton_at(target, flat)[np.ix_(free, free)]
         flat[free] += np.linalg.solve(hessian, gradient_at(target, flat)[free])
     w = np.zeros((target.size, len(free)))
-    w[free] = nuts.precondition(gauss_newton_at(target, flat)[np.ix_(free, free)])
+    w[free] = precondition(gauss_newton_at(target, flat)[np.ix_(free, free)])
     result, _ = _laplace(target, flat, w, options, seed, report)
     return replace(result, findings=(*result.findings, last_layer(target)))
 
@@ -117,18 +136,19 @@ def _laplace(
     w: np.ndarray,
     options: Mapping[str, Any],
     seed: int,
-    report: Callable[[int, int], None] | None,
+    report: Report,
 ) -> tuple[Result, Certificate]:
     settings = nuts.Settings(**options)
-    shape = (settings.chains, settings.draws)
+    each = int(settings.draws)
+    shape = (settings.chains, each)
     flat, density, certificate = approximate(
-        target, mode, w, draws=settings.chains * settings.draws, seed=seed, report=report
+        target, mode, w, draws=settings.chains * each, seed=seed, report=report
     )
     draws = nuts.Draws(flat.reshape(*shape, -1), {"lp": density.reshape(shape)})
     # The hidden layers of a network are the same in all draws, so that the mean is a network.
     center = flat.mean(axis=0)
     result = _sampled(target, draws, settings, center, mode, (certified(certificate),))
-    words = {"draws": settings.draws, "chains": settings.chains} | certificate.words
+    words = {"draws": each, "chains": settings.chains} | certificate.words
     result = replace(result, method="laplace", status=Status.APPROXIMATED, options=words)
     return result, certificate
 
@@ -139,24 +159,38 @@ def _nuts(
     hessian: np.ndarray,
     options: Mapping[str, Any],
     seed: int,
-    report: Callable[[int, int], None] | None,
+    report: Report,
+    checkpoint: Checkpoint | None = None,
 ) -> Result:
-    settings = nuts.Settings(**options)
-    findings: tuple[Finding, ...] = ()
-    if not np.isfinite(invert(hessian)).all():
-        # The sampler then starts from the diagonal and has to learn the rest.
-        settings = replace(settings, warmup=max(settings.warmup, nuts.LONG_WARMUP))
-        findings = (_flat_hessian(settings.warmup),)
-    draws = nuts.sample(target, optimum.flat, hessian, settings=settings, seed=seed, report=report)
+    draws = nuts.sample(
+        target,
+        optimum.flat,
+        precondition(hessian, dense=target.size <= DENSE),
+        settings=nuts.Settings(**options),
+        seed=seed,
+        watched=partial(_coefficients, target),
+        report=report,
+        checkpoint=checkpoint,
+    )
     center = draws.flat.mean(axis=(0, 1))
-    return _sampled(target, draws, settings, center, optimum.flat, findings)
+    definite = bool(np.isfinite(invert(hessian)).all())
+    findings = () if definite else (_flat_hessian(draws.warmup),)
+    return _sampled(target, draws, nuts.Settings(**options), center, optimum.flat, findings)
+
+
+def _coefficients(target: Target, flat: np.ndarray) -> np.ndarray:
+    """Return the draws of what is reported, (chains, draws, k), from flat ones."""
+    named = named_draws(target, flat)
+    head = [named[name][..., None] for name in ("Intercept", "sigma") if name in named]
+    return np.concatenate([*head, named["beta"]], axis=-1)
 
 
 def _nuts_of_networks(
     target: Target,
     options: Mapping[str, Any],
     seed: int,
-    report: Callable[[int, int], None] | None,
+    report: Report,
+    checkpoint: Checkpoint | None = None,
 ) -> Result:
     """Sample from a mode of its own for each chain, in units of the priors' scales."""
     settings = nuts.Settings(**({"warmup": nuts.LONG_WARMUP} | dict(options)))
@@ -165,11 +199,13 @@ def _nuts_of_networks(
     draws = nuts.sample(
         target,
         np.zeros(target.size),
-        np.diag(1 / target.prior_scales**2),
+        target.prior_scales,
         settings=settings,
         seed=seed,
         starts=trained.flat,
+        watched=partial(eta_draws, target, rows=WATCHED),
         report=report,
+        checkpoint=checkpoint,
     )
     # The mean of weights that are not identified means nothing: the best draw stands for all.
     best = np.unravel_index(np.argmax(draws.stats["lp"]), draws.stats["lp"].shape)
@@ -190,17 +226,23 @@ def _sampled(
     k = len(target.places)
     theta = np.concatenate([*parts, named["beta"]], axis=-1).reshape(draws.stats["lp"].size, k)
     numbers = evaluate(target, center) | {"theta": theta.mean(axis=0)}
+    words = asdict(settings)
+    if draws.warmup:
+        words |= {"draws": draws.flat.shape[1], "warmup": draws.warmup}
+    if draws.reached is None:
+        words = {name: words[name] for name in words if name not in ("ess", "max_draws")}
+    told = (long_warmup(draws, settings), enough(draws, settings), interrupted(draws, settings))
     return Result(
         method="nuts",
         status=Status.SAMPLED,
         flat=begin,
         cov=np.cov(theta, rowvar=False).reshape(k, k) if k else np.empty((0, 0)),
-        steps=settings.draws,
+        steps=draws.flat.shape[1],
         draws=named,
         sample_stats=draws.stats,
         flat_draws=draws.flat,
-        options=asdict(settings),
-        findings=findings,
+        options=words,
+        findings=(*findings, *(finding for finding in told if finding is not None)),
         **numbers,
     )
 

@@ -32,6 +32,7 @@ from bayesglm.inference.verdicts import findings_of
 from bayesglm.precision import scope
 
 if TYPE_CHECKING:
+    from bayesglm.inference.checkpoint import Checkpoint
     from bayesglm.inference.newton import Optimum
     from bayesglm.inference.target import Target
 
@@ -48,7 +49,8 @@ def run(
     *,
     seed: int = 0,
     weights_kind: str = "frequency",
-    report: Callable[[int, int], None] | None = None,
+    report: Callable[..., None] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Result:
     """Run a method on a target.
 
@@ -66,6 +68,8 @@ def run(
         What a weight means for robust errors.
     report : callable, optional
         Called with steps done and divergences while sampling.
+    checkpoint : Checkpoint, optional
+        Of ``nuts``.
 
     Raises
     ------
@@ -74,7 +78,7 @@ def run(
     """
     with scope(target.precision):
         placed = replace(target, data=jax.tree.map(jnp.asarray, target.data))
-        return _run(placed, method, options, seed, weights_kind, report)
+        return _run(placed, method, options, seed, weights_kind, report, checkpoint)
 
 
 def _run(
@@ -83,12 +87,13 @@ def _run(
     options: Mapping[str, Any],
     seed: int,
     weights_kind: str,
-    report: Callable[[int, int], None] | None,
+    report: Callable[..., None] | None,
+    checkpoint: Checkpoint | None,
 ) -> Result:
     if target.flat_priors:
         refuse_impossible(target)
     if method in ("nuts", "laplace", "auto"):
-        return posterior(target, method, options, seed, report)
+        return posterior(target, method, options, seed, report, checkpoint)
     members = None
     if target.networks or any(options.get(name) is not None for name in TRAINING):
         optimum, members = local_optima(target, options, seed=seed, report=report)

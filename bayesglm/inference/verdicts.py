@@ -11,9 +11,18 @@ from bayesglm.errors import Finding, Status
 if TYPE_CHECKING:
     from bayesglm.inference.laplace import Certificate
     from bayesglm.inference.newton import Optimum
+    from bayesglm.inference.nuts import Draws, Settings
     from bayesglm.inference.target import Target
 
-__all__ = ["certified", "findings_of", "instead_of_laplace", "last_layer"]
+__all__ = [
+    "certified",
+    "enough",
+    "findings_of",
+    "instead_of_laplace",
+    "interrupted",
+    "last_layer",
+    "long_warmup",
+]
 
 
 def findings_of(
@@ -179,6 +188,62 @@ def instead_of_laplace(certificate: Certificate) -> Finding:
         f"{certificate.ess:,.0f}.",
         value=certificate.k_hat,
         threshold=certificate.threshold,
+    )
+
+
+def long_warmup(draws: Draws, settings: Settings) -> Finding | None:
+    """Return that warm-up went on, where nobody had asked for its length."""
+    usual = settings.kernel.warmup
+    if settings.warmup is not None or draws.warmup <= usual:
+        return None
+    return Finding(
+        "long-warmup",
+        "note",
+        f"The Hessian at the mode says little of this posterior: warm-up went on from {usual} to "
+        f"{draws.warmup} steps a chain, in coordinates learned from the draws.",
+        value=draws.warmup,
+        threshold=usual,
+    )
+
+
+def enough(draws: Draws, settings: Settings) -> Finding | None:
+    """Return what ended a run that was to go on until its draws were enough."""
+    if draws.reached is None:
+        return None
+    r_hat, ess = draws.reached
+    number = draws.flat.shape[1]
+    numbers = f"R-hat at most {r_hat:.3f}, least ESS {ess:,.0f}"
+    if number >= settings.max_draws and not (r_hat < 1.01 and ess >= settings.ess):
+        return Finding(
+            "draws-limit",
+            "warning",
+            f"Stopped at the limit of {number:,} draws a chain, before R-hat < 1.01 and ESS >= "
+            f"{settings.ess:,}: {numbers}.",
+            value=ess,
+            threshold=settings.ess,
+            advice="Raise max_draws=, or ask for less with ess=.",
+        )
+    return Finding(
+        "draws-enough",
+        "note",
+        f"{number:,} draws a chain were enough: {numbers}.",
+        value=ess,
+        threshold=settings.ess,
+    )
+
+
+def interrupted(draws: Draws, settings: Settings) -> Finding | None:
+    """Return that a run was stopped before its end."""
+    if not draws.interrupted:
+        return None
+    number = draws.flat.shape[1]
+    wanted = "" if isinstance(settings.draws, str) else f" of {settings.draws:,}"
+    return Finding(
+        "interrupted",
+        "warning",
+        f"Interrupted after {number:,}{wanted} draws a chain: these are kept.",
+        value=number,
+        advice="Fit again for all of them.",
     )
 
 

@@ -1,0 +1,183 @@
+"""From a model and a method to a `Fit`: options checked, progress shown, findings gathered."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bayesglm.convergence import diagnose_draws
+from bayesglm.errors import Finding, SpecificationError, explain
+from bayesglm.fit import NETWORK_ERRORS, Fit
+from bayesglm.inference.checkpoint import Checkpoint
+from bayesglm.inference.options import check_options, steps_of
+from bayesglm.inference.run import run
+from bayesglm.inference.target import Target, build
+from bayesglm.packing import pack
+from bayesglm.progress import bar
+
+if TYPE_CHECKING:
+    from bayesglm.design import Design
+    from bayesglm.priors import Priors
+    from bayesglm.spec import Spec
+
+__all__ = ["fit_model", "seed_of", "target_of", "versions"]
+
+# What the draws of a run depend on beside its seed and options.
+PACKAGES = ("bayesglm", "jax", "jaxlib", "numpyro", "numpy")
+
+
+def target_of(spec: Spec, design: Design, priors: Priors, **words: Any) -> Target:
+    """Return a model as inference sees it; ``words`` as for `bayesglm.inference.target.build`."""
+    return build(
+        design,
+        priors,
+        family=spec.family,
+        link=spec.link,
+        networks=spec.add,
+        precision=spec.precision,
+        sampling=spec.weights_kind == "sampling",
+        **words,
+    )
+
+
+def fit_model(
+    spec: Spec,
+    design: Design,
+    priors: Priors,
+    method: str,
+    options: Mapping[str, Any],
+    *,
+    seed: int,
+    progress: bool | None,
+    checkpoint: Checkpoint | None = None,
+) -> Fit:
+    """Fit a model; see `bayesglm.Model.fit`.
+
+    Parameters
+    ----------
+    spec, design, priors : Spec, Design, Priors
+        The model.
+    method : str
+    options : mapping
+        Of the method; None is an option left out.
+    seed : int
+    progress : bool or None
+    checkpoint : Checkpoint, optional
+        Where a run goes on from.
+    """
+    check_options(method, options)
+    begin = time.perf_counter()
+    chosen = {name: value for name, value in options.items() if value is not None}
+    _refuse_errors_of_networks(spec, chosen)
+    errors = _errors(spec, chosen) if method == "mle" else {}
+    chosen |= errors
+    path = chosen.pop("checkpoint", None)
+    if path is not None and checkpoint is None:
+        checkpoint = _new_checkpoint(Path(path), spec, design, priors, seed, chosen)
+    # Mini-batches and held-out rows are of the rows as they came.
+    words: dict[str, Any] = {"merged": not {"batch_size", "validation"} & set(chosen)}
+    if errors.get("cluster") is not None:
+        words["cluster"] = design.cluster(errors["cluster"])
+    steps = steps_of(method, chosen, networks=bool(spec.add))
+    # What one compiled call finishes needs no bar.
+    with bar(method, steps, progress=progress if steps else False) as report:
+        result = run(
+            target_of(spec, design, priors, flat=method == "mle", **words),
+            method,
+            chosen,
+            seed=seed,
+            weights_kind=spec.weights_kind,
+            report=report,
+            checkpoint=checkpoint,
+        )
+    fit = Fit(
+        spec=spec,
+        design=design,
+        priors=priors,
+        result=result,
+        seconds=time.perf_counter() - begin,
+        errors=errors,
+    )
+    found = (*result.findings, *diagnose_draws(fit), *_pseudo_likelihood(spec, design, method))
+    return replace(fit, result=replace(result, findings=found))
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that draws depend on."""
+    return {name: version(name) for name in PACKAGES}
+
+
+def _new_checkpoint(
+    path: Path, spec: Spec, design: Design, priors: Priors, seed: int, chosen: Mapping[str, Any]
+) -> Checkpoint:
+    if path.exists():
+        raise SpecificationError(
+            explain(
+                "the checkpoint exists already, and would be lost",
+                checkpoint=str(path),
+                advice=f"bayesglm.resume({str(path)!r}) goes on with it; or take another name",
+            )
+        )
+    if not path.parent.is_dir():
+        raise SpecificationError(
+            explain("there is no such folder for the checkpoint", checkpoint=str(path))
+        )
+    plain = {n: v.item() if isinstance(v, np.generic) else v for n, v in chosen.items()}
+    told = {"seed": seed, "options": plain, "versions": versions()}
+    return Checkpoint(path, {"model": pack(spec, design, priors)}, told)
+
+
+def _refuse_errors_of_networks(spec: Spec, chosen: Mapping[str, Any]) -> None:
+    asked = sorted({"cov", "information", "cluster"} & set(chosen))
+    if spec.add and asked:
+        raise SpecificationError(
+            explain(
+                "a network's likelihood gives no standard errors",
+                advice=NETWORK_ERRORS,
+                **{asked[0]: chosen[asked[0]]},
+            )
+        )
+
+
+def _errors(spec: Spec, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the covariance as it will be computed, in words."""
+    robust = spec.family.has_sigma or spec.weights_kind == "sampling"
+    return {
+        "cov": options.get("cov", "HC1" if robust else "nonrobust"),
+        "information": options.get("information", "expected"),
+        "cluster": options.get("cluster"),
+    }
+
+
+def _pseudo_likelihood(spec: Spec, design: Design, method: str) -> tuple[Finding, ...]:
+    if method == "mle" or spec.weights_kind != "sampling":
+        return ()
+    return (
+        Finding(
+            "pseudo-likelihood",
+            "warning",
+            "With sampling weights the posterior is that of a pseudo-likelihood: its spread "
+            "takes the sum of the weights for the number of rows.",
+            value=design.effective,
+            advice='Use fit("mle"), whose errors are robust, or scale the weights.',
+        ),
+    )
+
+
+def seed_of(seed: int | np.random.Generator | None) -> int:
+    """Return a seed as a whole number below 2**31."""
+    if isinstance(seed, np.random.Generator):
+        return int(seed.integers(2**31))
+    if seed is None:
+        return int(np.random.default_rng().integers(2**31))
+    if isinstance(seed, (int, np.integer)) and not isinstance(seed, bool) and seed >= 0:
+        return int(seed)
+    raise SpecificationError(
+        explain("seed must be a whole number, a numpy Generator or None", seed=seed)
+    )
