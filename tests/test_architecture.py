@@ -126,7 +126,8 @@ SHARED = {"inference": {"target", "result", "newton", "evaluation", "checkpoint"
 GATHERING = {"inference": {"run", "posterior", "__init__"}}
 # The words of the options are those that these two understand.
 SIBLINGS = {
-    "inference.nuts": {"inference.kernel"},
+    "inference.chains": {"inference.kernel"},
+    "inference.nuts": {"inference.kernel", "inference.chains"},
     "inference.verdicts": {"inference.laplace", "inference.nuts"},
     "inference.mode": {"inference.optimize", "inference.starting"},
     "inference.local": {"inference.optimize", "inference.starting", "inference.training"},

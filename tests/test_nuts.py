@@ -246,3 +246,123 @@ def test_interrupts_stop_all_threads(challenger, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         model.fit("nuts", draws=100_000, chains=2, seed=5)
     assert threading.active_count() == before
+
+
+# -- as many draws as are needed ------------------------------------------------------------------
+
+
+def test_draws_go_on_until_they_are_enough(challenger):
+    model, _ = challenger
+    fit = model.fit("nuts", draws="auto", seed=5)
+    table = fit.summary()
+    assert table["r_hat"].max() < 1.01
+    assert table[["ess_bulk", "ess_tail"]].min().min() >= 1_000
+    draws = fit.result.draws["beta"].shape[1]
+    assert fit.result.options["draws"] == draws
+    assert "draws-enough" in {finding.code for finding in fit.findings}
+    more = model.fit("nuts", draws="auto", ess=3_000, seed=5)
+    assert more.result.draws["beta"].shape[1] > draws
+    # The same chains, longer.
+    np.testing.assert_array_equal(more.result.draws["beta"][:, :draws], fit.result.draws["beta"])
+
+
+def test_draws_stop_at_their_limit(challenger):
+    model, _ = challenger
+    with pytest.warns(bg.BayesGLMWarning, match="limit of 350 draws"):
+        fit = model.fit("nuts", draws="auto", ess=10**6, max_draws=350, seed=5)
+    assert fit.result.draws["beta"].shape[1] == 350
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"draws": "some"}, "draws must be a positive integer"),
+        ({"ess": 500}, r'ess says when draws="auto" ends'),
+        ({"draws": "auto", "ess": 0}, "ess must be a positive integer"),
+        ({"draws": 100, "max_draws": 200}, 'max_draws says when draws="auto" ends'),
+    ],
+)
+def test_words_about_draws(challenger, options, told):
+    with pytest.raises(bg.SpecificationError, match=told):
+        challenger[0].fit("nuts", **options)
+
+
+def test_laplace_takes_a_number_of_draws(challenger):
+    with pytest.raises(bg.SpecificationError, match="draws must be a positive integer"):
+        challenger[0].fit("laplace", draws="auto")
+    fit = challenger[0].fit("auto", draws="auto")
+    assert fit.method in ("laplace", "nuts")
+
+
+# -- coordinates ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def uneven():
+    """A correlated posterior with scales far apart: its target, mode and Hessian."""
+    from bayesglm.inference.covariance import hessian_at
+    from bayesglm.inference.mode import find_mode
+
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((400, 5)) + 3 * rng.standard_normal((400, 1))
+    X[:, 0] *= 50
+    y = rng.binomial(1, 1 / (1 + np.exp(-X[:, 1])))
+    target = bg.Model.from_arrays(X, y).fit("map").target
+    optimum = find_mode(target, {}, jacobian=True)
+    hessian = hessian_at(target, optimum.flat, information="observed", jacobian=True)
+    return target, optimum.flat, hessian
+
+
+def test_warm_up_goes_on_where_the_hessian_was_wrong(uneven):
+    from bayesglm.inference import nuts
+
+    target, mode, _ = uneven
+    wrong = np.eye(target.size)
+    short = nuts.sample(target, mode, wrong, settings=nuts.Settings(draws=300, warmup=300), seed=1)
+    learned = nuts.sample(target, mode, wrong, settings=nuts.Settings(draws=300), seed=1)
+    assert short.warmup == 300
+    assert learned.warmup > 300
+    assert learned.stats["n_steps"].mean() < 0.5 * short.stats["n_steps"].mean()
+
+
+def test_large_models_have_a_diagonal_metric(uneven):
+    from bayesglm.inference import kernel, nuts
+
+    target, mode, hessian = uneven
+    w = kernel.precondition(hessian, dense=False)
+    np.testing.assert_allclose(w, 1 / np.sqrt(np.diag(hessian)))
+    settings = nuts.Settings(draws=800)
+    thin = nuts.sample(target, mode, w, settings=settings, seed=1)
+    full = nuts.sample(target, mode, kernel.precondition(hessian), settings=settings, seed=1)
+    assert full.stats["n_steps"].mean() < thin.stats["n_steps"].mean()
+    sd = full.flat.std(axis=(0, 1))
+    # At least 500 effective draws each: within 5 standard errors of a difference.
+    gap = np.abs(full.flat.mean(axis=(0, 1)) - thin.flat.mean(axis=(0, 1)))
+    assert (gap < 5 * sd * np.sqrt(2 / 500)).all()
+
+
+def test_chains_together_are_those_apart(uneven):
+    from bayesglm.inference import kernel, nuts
+
+    target, mode, hessian = uneven
+    w = kernel.precondition(hessian)
+    settings = nuts.Settings(draws=800)
+    apart = nuts.sample(target, mode, w, settings=settings, seed=1, together=False)
+    together = nuts.sample(target, mode, w, settings=settings, seed=1, together=True)
+    assert together.flat.shape == apart.flat.shape
+    assert {n: v.shape for n, v in together.stats.items()} == {
+        n: v.shape for n, v in apart.stats.items()
+    }
+    sd = apart.flat.std(axis=(0, 1))
+    gap = np.abs(apart.flat.mean(axis=(0, 1)) - together.flat.mean(axis=(0, 1)))
+    assert (gap < 5 * sd * np.sqrt(2 / 500)).all()
+
+
+def test_other_numbers_of_draws_compile_nothing(challenger):
+    from bayesglm.inference import kernel
+
+    model, _ = challenger
+    before = kernel.advance._cache_size()
+    model.fit("nuts", draws=450, chains=3, seed=5)
+    model.fit("nuts", draws="auto", ess=100, seed=5)
+    assert kernel.advance._cache_size() == before

@@ -85,15 +85,20 @@ def locate(mode: np.ndarray, w: np.ndarray, flat: np.ndarray) -> np.ndarray:
 
 
 def learn(mode: np.ndarray, w: np.ndarray, flat: np.ndarray) -> np.ndarray:
-    """Return W as draws (k, size) have it, drawn in towards the present one as Stan's metric is.
+    """Return W as draws (k, size) have it, correlations drawn in by k / (k + 5 + size).
 
-    The weight of the draws is k / (k + 5 + size): a covariance of few draws is noise.
+    A covariance of few draws is noise, hence the shrinkage towards its diagonal. Draws beyond three (robust) standard deviations are pulled back to there: of heavy tails, whose variance may
+    be infinite, the metric is to fit the bulk.
     """
     z = locate(mode, w, flat)
-    share = len(z) / (len(z) + 5 + (0 if w.ndim == 1 else z.shape[1]))
+    low, middle, high = np.quantile(z, [0.25, 0.5, 0.75], axis=0)
+    reach = 3 * (high - low) / 1.349
+    z = np.clip(z, middle - reach, middle + reach)
+    variance = np.maximum(z.var(axis=0), 1e-20)
     if w.ndim == 1:
-        return np.asarray(w * np.sqrt(share * z.var(axis=0) + 1 - share))
-    cov = share * np.cov(z, rowvar=False).reshape(len(w), -1) + (1 - share) * np.eye(len(w))
+        return np.asarray(w * np.sqrt(variance))
+    share = len(z) / (len(z) + 5 + z.shape[1])
+    cov = share * np.cov(z, rowvar=False).reshape(len(w), -1) + (1 - share) * np.diag(variance)
     return np.asarray(w @ np.linalg.cholesky(cov))
 
 
