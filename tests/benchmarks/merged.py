@@ -12,7 +12,7 @@ LATER = 3
 
 def run(*, quick: bool, repeats: int | None) -> None:
     """Print the table."""
-    n = 200_000 if quick else 10_000_000
+    n = 5_000 if quick else 10_000_000
     count = repeats or 1
     cases = {
         label: {

@@ -67,7 +67,11 @@ def compete(contestant: str, *, limit: float = LIMIT, **request: Any) -> Outcome
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
         )
-        _listen(process, outcome, limit)
+        try:
+            _listen(process, outcome, limit)
+        finally:
+            process.kill()
+            process.wait()
         if outcome.problem == "died":
             errors.seek(0)
             lines = [line.strip() for line in errors.read().splitlines() if line.strip()]

@@ -9,6 +9,7 @@ whole takes hours; ``--quick`` is a smoke run at sizes that say nothing about sp
 from __future__ import annotations
 
 import argparse
+import signal
 import subprocess
 import sys
 import time
@@ -50,6 +51,8 @@ def main() -> None:
     unknown = [part for part in asked.parts if part not in (*PARTS, "all")]
     if unknown:
         parser.error(f"unknown part {unknown[0]!r}; use all or of {', '.join(PARTS)}")
+    # Whoever ends the driver ends the worker too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     start = time.perf_counter()
     for part in PARTS if "all" in asked.parts else asked.parts:
         PARTS[part](quick=asked.quick, repeats=asked.repeats)

@@ -9,7 +9,7 @@ from tables import footer, median, problem, show, target
 __all__ = ["run"]
 
 ROWS, COLUMNS = (10_000, 30_000, 100_000, 300_000, 1_000_000), 10
-QUICK = (10_000, 30_000)
+QUICK = (1_000, 3_000)
 METHODS = ("bayesglm mle", "bayesglm laplace", "bayesglm nuts")
 SLOPE, MATRICES = 1.05, 3
 NOTES = (
