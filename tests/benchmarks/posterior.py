@@ -21,15 +21,14 @@ PEERS = (
 )
 QUICK_PEERS = ("numpyro", "pymc nutpie low_rank", "blackjax")
 NOTES = (
-    "min ESS: least bulk ESS over the intercept and the slopes, by ArviZ for everybody; for Laplace",
-    "no more than its importance ESS. First: the first fit of a fresh process, compilation in, import",
-    "out; loading: what of it went into modules that the library loads only then; second: other data of",
-    "the same shape. 4 chains of 1,000 kept draws, each tool's own warm-up",
-    "(bayesglm 300; PyMC's and NumPyro's samplers 1,000; nutpie 400); Normal(0, 1.5) priors.",
-    "numpyro and blackjax: float32, their default, and float64; a device for each chain, as NumPyro",
-    "recommends on a CPU (set_host_device_count(4), chain_method 'parallel'). pymc nutpie: pm.Data, so",
-    "that the second data set goes into the compiled model. bambi: its default sampler, PyMC's.",
-    "What PyTensor and Numba keep on disk is left there between runs.",
+    "Min ESS: least bulk ESS over the intercept and the slopes, by ArviZ for everybody; for Laplace no",
+    "more than its importance ESS. First: the first fit of a fresh process, compilation in, import out;",
+    "loading: what of it went into modules that the library loads only then; second: other data of the",
+    "same shape. 4 chains of 1,000 kept draws, each tool's own warm-up (bayesglm 300, nutpie 400, the",
+    "others 1,000); Normal(0, 1.5) on every coefficient. numpyro and blackjax: float32, their default,",
+    "and float64; a device for each chain, as NumPyro recommends on a CPU (set_host_device_count(4),",
+    "chain_method 'parallel'). pymc nutpie: pm.Data, so that the second data set goes into the compiled",
+    "model. bambi: its default sampler, PyMC's. What PyTensor and Numba keep on disk stays there.",
 )
 # Draws a chain of the long run, enough for its least ESS.
 LONG, ENOUGH = 12_000, 40_000

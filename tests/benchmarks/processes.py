@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -65,18 +67,25 @@ def compete(contestant: str, *, limit: float = LIMIT, **request: Any) -> Outcome
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
     with tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
-        )
+            command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment,
+            start_new_session=True,
+        )  # fmt: skip
         try:
             _listen(process, outcome, limit)
         finally:
-            process.kill()
-            process.wait()
+            _end(process)
         if outcome.problem == "died":
             errors.seek(0)
             lines = [line.strip() for line in errors.read().splitlines() if line.strip()]
             outcome.problem = "failed: " + (lines[-1][:80] if lines else str(process.returncode))
     return outcome
+
+
+def _end(process: subprocess.Popen) -> None:
+    """End a worker and the processes that its library has started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _listen(process: subprocess.Popen, outcome: Outcome, limit: float) -> None:
@@ -85,7 +94,7 @@ def _listen(process: subprocess.Popen, outcome: Outcome, limit: float) -> None:
 
     def stop() -> None:
         late.set()
-        process.kill()
+        _end(process)
 
     while True:
         timer = threading.Timer(limit, stop)

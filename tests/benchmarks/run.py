@@ -51,6 +51,8 @@ def main() -> None:
     unknown = [part for part in asked.parts if part not in (*PARTS, "all")]
     if unknown:
         parser.error(f"unknown part {unknown[0]!r}; use all or of {', '.join(PARTS)}")
+    if asked.quick:
+        print("A smoke run: these sizes say nothing about speed.", flush=True)
     # Whoever ends the driver ends the worker too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     start = time.perf_counter()
