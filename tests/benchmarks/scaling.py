@@ -56,9 +56,16 @@ def run(*, quick: bool, repeats: int | None) -> None:
     )
     show(f"Growth with the rows, logit, p = {COLUMNS}, rho 0.7, median of {count}", header, rows)
     for name in methods:
-        slope = float(np.polyfit(np.log(sizes), np.log(times[name]), 1)[0])
+        slope = _slope(sizes, times[name])
         target(f"{name}, slope of log seconds on log rows", slope, SLOPE, least=False, unit="")
         # At small sizes compiled programs outweigh the matrix.
         words = f"{name}, peak over the matrix at {sizes[-1]:,} rows"
         target(words, matrices[name][-1], MATRICES, least=False)
     footer(*groups, notes=NOTES)
+
+
+def _slope(sizes: tuple[int, ...], times: list[float]) -> float:
+    """Return the least-squares slope of log seconds on log rows; NaN unless all were measured."""
+    if not np.isfinite(times).all():
+        return float("nan")
+    return float(np.polyfit(np.log(sizes), np.log(times), 1)[0])
