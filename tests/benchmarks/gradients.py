@@ -1,6 +1,6 @@
 """Time value and gradient of a likelihood: the package's links against plain autodiff.
 
-Run with ``python tests/benchmarks/bench_links.py``; prints medians. n = 10,000 rows, p = 11 columns.
+Run by ``run.py gradients``; prints medians. n = 10,000 rows, p = 11 columns.
 Plain autodiff of the logit likelihood is written in two ways: by softplus, and as every link is, by
 log p and log(1-p). The first table is of eta alone; in the second the two products with the matrix,
 the same for all, come on top.
@@ -8,6 +8,7 @@ the same for all, come on top.
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import time
@@ -21,7 +22,7 @@ from bayesglm.families import FAMILIES
 from bayesglm.links import LINKS
 from bayesglm.precision import scope
 
-ROWS, COLUMNS, REPEATS, INNER = 10_000, 11, 15, 40
+ROWS, COLUMNS, INNER = 10_000, 11, 40
 
 
 def data() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -66,11 +67,11 @@ def fused(name: str, by_columns: bool = False) -> Callable:
     return loglik
 
 
-def compare(functions: dict[str, tuple[Callable, tuple]]) -> dict[str, float]:
+def compare(functions: dict[str, tuple[Callable, tuple]], repeats: int) -> dict[str, float]:
     """Return median milliseconds of a call; the contestants take turns, so that noise is shared."""
     times: dict[str, list[float]] = {name: [] for name in functions}
     compiled = {name: jax.jit(jax.value_and_grad(f)) for name, (f, _) in functions.items()}
-    for repeat in range(REPEATS + 1):
+    for repeat in range(repeats + 1):
         for name, (_, arguments) in functions.items():
             start = time.perf_counter()
             for _ in range(INNER):
@@ -82,12 +83,15 @@ def compare(functions: dict[str, tuple[Callable, tuple]]) -> dict[str, float]:
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=15)
+    repeats = parser.parse_args().repeats
     print(
         f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
         f"jax {jax.__version__}, numpy {np.__version__}, device {jax.devices()[0].device_kind}"
     )
-    print(f"one value-and-gradient, n={ROWS:,}, p={COLUMNS}, median of {REPEATS} x {INNER}\n")
+    print(f"one value-and-gradient, n={ROWS:,}, p={COLUMNS}, median of {repeats} x {INNER}\n")
     print(f"{'likelihood':34s}{'precision':>10s}{'ms':>9s}{'of plain':>10s}")
     X, y, beta = data()
     for precision in ("float64", "float32"):
@@ -106,9 +110,10 @@ def main() -> None:
                     "logit, eta alone, log p and log q": (pair, eta),
                     "logit, eta alone, softplus": (softplus, eta),
                     "logit, eta alone, fused": (own, eta),
-                }
+                },
+                repeats,
             )
-            times = compare(contestants)
+            times = compare(contestants, repeats)
         for name, ms in alone.items():
             print(f"{name:34s}{precision:>10s}{ms:9.3f}{ms / next(iter(alone.values())):10.2f}")
         base = times["logit, autodiff of softplus"]

@@ -1,0 +1,3 @@
+"""Benchmarks are scripts: pytest leaves them alone, doctests included."""
+
+collect_ignore_glob = ["*.py", "contestants/*.py"]
