@@ -206,14 +206,12 @@ class Link:
     @property
     def half(self) -> float:
         """The eta at which p = 1/2."""
-        return float(self.eta(0.5))
+        return _at_half(self)[0]
 
     @property
-    @in_double
     def density_half(self) -> float:
         """The density of F (slope of p in eta) where p = 1/2."""
-        log_p, _, a, _ = self.parts(self.half)
-        return float(jnp.exp(log_p) * a)
+        return _at_half(self)[1]
 
     @in_double
     def findings(self) -> tuple[Finding, ...]:
@@ -259,6 +257,15 @@ class Link:
                 )
             )
         return tuple(found)
+
+
+@lru_cache(maxsize=256)
+@in_double
+def _at_half(link: Link) -> tuple[float, float]:
+    """Return the eta at which p = 1/2, and the slope of p there."""
+    half = float(link.eta(0.5))
+    log_p, _, a, _ = link.parts(half)
+    return half, float(jnp.exp(log_p) * a)
 
 
 def as_float(eta: Any) -> Array:

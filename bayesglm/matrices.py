@@ -41,6 +41,14 @@ def bucket(size: int, smallest: int) -> int:
     return smallest
 
 
+def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Return zeros that JAX can use without a copy: it asks for addresses in steps of 64 bytes."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    raw = np.zeros(size + 64, np.uint8)
+    first = -raw.ctypes.data % 64
+    return raw[first : first + size].view(dtype).reshape(shape)
+
+
 def pad_rows(values: np.ndarray, rows: int, fill: float | None = None) -> np.ndarray:
     """Lengthen the last axis to ``rows`` by repeating its first entry, or with ``fill``."""
     missing = rows - values.shape[-1]
@@ -206,7 +214,7 @@ def place(
     first = int(intercept)
     k, rows = bucket(p + first, MIN_COLUMNS), bucket(n, MIN_ROWS)
     if isinstance(matrix, np.ndarray):
-        values: Any = np.zeros((k, rows), dtype)
+        values: Any = aligned((k, rows), dtype)
         values[:first] = 1
         np.subtract(matrix.T, center[:, None], out=values[first : first + p, :n], casting="unsafe")
         values[:, n:] = values[:, :1]

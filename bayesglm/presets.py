@@ -63,7 +63,7 @@ def _weak(columns: Sequence[ColumnFacts], link: Link, family: Family, rows: Base
         link.half,
         1.5 * k,
         [1.5 * k / _width(column, column.sd) for column in columns],
-        _half_t(3.0, rows.y_sd),
+        _half_t(3.0, rows.y_sd) if family.has_sigma else None,
         center_rows=False,
         center_offset=True,
     )
@@ -80,7 +80,7 @@ def _rstanarm(
         rows.y_mean_rows if family.has_sigma else 0.0,
         2.5 * unit,
         [2.5 * unit / (column.sd_rows or 1.0) for column in columns],
-        dist.Exponential(1 / sd),
+        dist.Exponential(1 / sd) if family.has_sigma else None,
         center_rows=True,
         center_offset=False,
     )
@@ -102,7 +102,7 @@ def _bambi(columns: Sequence[ColumnFacts], link: Link, family: Family, rows: Bas
         moved = [sd * column.mean_rows for sd, column in zip(beta, columns, strict=True)]
         intercept = float(np.hypot(2.5 * unit, np.linalg.norm(moved)))
     return _Scales(
-        dist.Normal, location, intercept, beta, _half_t(4.0, rows.y_sd_rows * shrink),
+        dist.Normal, location, intercept, beta, _half_t(4.0, rows.y_sd_rows * shrink) if family.has_sigma else None,
         center_rows=True, center_offset=False,
     )  # fmt: skip
 
@@ -114,7 +114,7 @@ def _gelman(columns: Sequence[ColumnFacts], link: Link, family: Family, rows: Ba
         0.0,
         10 * unit,
         [2.5 * unit / _width(column, 2 * column.sd_rows) for column in columns],
-        _half_t(3.0, rows.y_sd),
+        _half_t(3.0, rows.y_sd) if family.has_sigma else None,
         center_rows=True,
         center_offset=False,
     )

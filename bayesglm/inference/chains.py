@@ -79,7 +79,7 @@ class Chains:
     ) -> None:
         self.target, self.kernel, self.keys = target, words, keys
         self.report, self.checkpoint, self.together = report, checkpoint, together
-        self.data = jax.tree.map(jnp.asarray, target.data)
+        self.data = target.arrays
         self.number = target.data.y.dtype
         self.length = kernel.block_length(*target.data.parts[0].matrix.shape[::-1])
         self.frame: tuple[np.ndarray, np.ndarray] = np.empty(0), np.empty(0)

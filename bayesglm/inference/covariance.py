@@ -98,7 +98,7 @@ def hessian_at(target: Target, flat: np.ndarray, *, information: str, jacobian: 
         return np.asarray(
             _curvature(
                 target.structure,
-                jax.tree.map(jnp.asarray, target.data),
+                target.arrays,
                 jnp.asarray(flat, target.data.y.dtype),
                 linear=target.linear,
                 expected=information == "expected",
@@ -135,7 +135,7 @@ def gauss_newton_at(target: Target, flat: np.ndarray) -> np.ndarray:
     Martens (2020), JMLR 21(146), section 8; Immer, Korzepa & Bauer (2021), AISTATS.
     """
     with scope(target.precision):
-        data = jax.tree.map(jnp.asarray, target.data)
+        data = target.arrays
         point = jnp.asarray(flat, target.data.y.dtype)
         return np.asarray(_gauss_newton(target.structure, data, point), float)
 
@@ -148,7 +148,7 @@ def _gradient(structure: Structure, data: Data, flat: Array) -> Array:
 def gradient_at(target: Target, flat: np.ndarray) -> np.ndarray:
     """Return the gradient of the unconstrained log density, shape (size,)."""
     with scope(target.precision):
-        data = jax.tree.map(jnp.asarray, target.data)
+        data = target.arrays
         point = jnp.asarray(flat, target.data.y.dtype)
         return np.asarray(_gradient(target.structure, data, point), float)
 
@@ -250,7 +250,7 @@ def covariance(
     places = target.places
     if target.structure.family.has_sigma:
         with scope(target.precision):
-            data = jax.tree.map(jnp.asarray, target.data)
+            data = target.arrays
             gram = np.asarray(_meat(data, data.weights), float)
         hessian = gram / float(sigma or 1.0) ** 2
     else:
@@ -278,7 +278,7 @@ def _sandwich_meat(
     rows = live if target.copies is None else live * target.copies
     n = float(rows.sum()) if sampling else target.effective
     with scope(target.precision):
-        data = jax.tree.map(jnp.asarray, target.data)
+        data = target.arrays
         number = data.y.dtype
         square, signed, leverage = _scores(
             target.structure,

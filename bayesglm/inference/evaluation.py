@@ -41,7 +41,7 @@ def evaluate(target: Target, flat: np.ndarray) -> dict[str, Any]:
         without them), ``log_posterior`` (of the parameters as named).
     """
     with scope(target.precision):
-        data = jax.tree.map(jnp.asarray, target.data)
+        data = target.arrays
         point = jnp.asarray(flat, target.data.y.dtype)
         found, total, density = _evaluate(target.structure, data, point)
         values = {name: np.asarray(value, float) for name, value in found.items()}
@@ -69,7 +69,7 @@ def named_draws(target: Target, flat: np.ndarray) -> dict[str, np.ndarray]:
     Intercept, beta (c, s, p), sigma, and of each network its weights and its projection.
     """
     with scope(target.precision):
-        data = jax.tree.map(jnp.asarray, target.data)
+        data = target.arrays
         points = jnp.asarray(flat, target.data.y.dtype)
         # A network's projection takes a pass over the rows for each draw.
         together = max(1, MEMORY // (8 * data.y.shape[0] * target.breadth))
@@ -90,7 +90,7 @@ def eta_draws(target: Target, flat: np.ndarray, *, rows: int) -> np.ndarray:
     live = np.flatnonzero(np.asarray(target.data.weights) > 0)
     chosen = live[np.unique(np.linspace(0, len(live) - 1, min(rows, len(live))).astype(int))]
     with scope(target.precision):
-        data = jax.tree.map(jnp.asarray, target.data).rows(jnp.asarray(chosen), jnp.asarray(1.0))
+        data = target.arrays.rows(jnp.asarray(chosen), jnp.asarray(1.0))
         points = jnp.asarray(flat.reshape(-1, flat.shape[-1]), target.data.y.dtype)
         found = np.asarray(_etas(target.structure, data, points), float)
     return found.reshape(*flat.shape[:2], -1)

@@ -251,7 +251,7 @@ def approximate(
     """
     with scope(target.precision):
         number = target.data.y.dtype
-        data = jax.tree.map(jnp.asarray, target.data)
+        data = target.arrays
         centre, factor = jnp.asarray(mode, number), jnp.asarray(w, number)
         ones = np.ones(w.shape[1])
         length = max(1, min(2_000, MEMORY // (8 * data.y.shape[0])))

@@ -267,7 +267,7 @@ def newton(target: Target, start: np.ndarray, *, jacobian: bool, steps: int = LI
     structure, precision = target.structure, target.precision
     tolerance = _tolerance(target)
     with scope(precision):
-        flat, data = jnp.asarray(start), jax.tree.map(jnp.asarray, target.data)
+        flat, data = jnp.asarray(start), target.arrays
 
         def climb(begin: Array, factor: float) -> _State:
             return _climb(
@@ -342,7 +342,7 @@ def _normal_equations(data: Data) -> tuple[Array, Array]:
 def least_squares(target: Target) -> Optimum:
     """Return the closed-form least-squares fit, log sigma last (its ML value sqrt(RSS / sum w))."""
     with scope(target.precision):
-        theta, rss = _normal_equations(jax.tree.map(jnp.asarray, target.data))
+        theta, rss = _normal_equations(target.arrays)
         sigma = float(np.sqrt(float(rss) / float(target.data.weights.sum())))
         flat = np.concatenate([np.asarray(theta, float), [math.log(max(sigma, 1e-300))]])
         loss = float(rss) / (2 * target.effective)

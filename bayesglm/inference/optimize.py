@@ -184,7 +184,7 @@ def optimize(
         number = target.data.y.dtype
         coordinates = target.coordinates("standardised" if name == "lbfgs" else "reported")
         coordinates = Coordinates(*(jnp.asarray(a, number) for a in coordinates))
-        data = jax.tree.map(jnp.asarray, target.data)
+        data = target.arrays
         threshold = small if tolerance is None else tolerance
 
         def descend(v: Array) -> _State:

@@ -84,7 +84,7 @@ def pointwise_draws(target: Target, flat: np.ndarray) -> np.ndarray:
     live = np.flatnonzero(np.asarray(target.data.weights)[: target.n] > 0)
     out = np.empty((len(flat), len(live)))
     with scope(target.precision):
-        data = jax.tree.map(jnp.asarray, target.data)
+        data = target.arrays
         for part in _blocks(target, len(flat)):
             points = jnp.asarray(flat[part], data.y.dtype)
             out[part] = np.asarray(_pointwise(target.structure, data, points))[:, live]
@@ -94,7 +94,7 @@ def pointwise_draws(target: Target, flat: np.ndarray) -> np.ndarray:
 def log_prior_draws(target: Target, flat: np.ndarray) -> np.ndarray:
     """Return the log prior density of the parameters as named, shape (draws,)."""
     with scope(target.precision):
-        data = jax.tree.map(jnp.asarray, target.data)
+        data = target.arrays
         return np.asarray(_log_prior(target.structure, data, jnp.asarray(flat)), float)
 
 
@@ -102,7 +102,7 @@ def predictive_draws(target: Target, flat: np.ndarray, *, seed: int) -> np.ndarr
     """Return simulated outcomes for every row, one data set for each draw, shape (draws, n)."""
     out = np.empty((len(flat), target.n))
     with scope(target.precision):
-        data = jax.tree.map(jnp.asarray, target.data)
+        data = target.arrays
         keys = jax.random.split(jax.random.key(seed), len(flat))
         for part in _blocks(target, len(flat)):
             points = jnp.asarray(flat[part], data.y.dtype)
@@ -165,7 +165,7 @@ def prior_eta(target: Target, draws: int, *, seed: int) -> np.ndarray:
     """Return prior draws of eta for the rows with weight > 0, shape (draws, nobs), link scale."""
     live = np.flatnonzero(np.asarray(target.data.weights) > 0)
     with scope(target.precision):
-        data = jax.tree.map(jnp.asarray, target.data)
+        data = target.arrays
         keys = jax.random.split(jax.random.key(seed), draws)
         parts = [
             np.asarray(_prior_eta(target.structure, data, keys[block]), float)
@@ -212,7 +212,7 @@ def prior_draws(target: Target, draws: int, *, seed: int) -> dict[str, np.ndarra
         )
     parts: list[dict[str, np.ndarray]] = []
     with scope(target.precision):
-        data = jax.tree.map(jnp.asarray, target.data)
+        data = target.arrays
         keys = jax.random.split(jax.random.key(seed), draws)
         for part in _blocks(target, draws):
             drawn = _prior(target.structure, data, keys[part])

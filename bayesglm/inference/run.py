@@ -77,8 +77,7 @@ def run(
         Where no answer exists or none was found.
     """
     with scope(target.precision):
-        placed = replace(target, data=jax.tree.map(jnp.asarray, target.data))
-        return _run(placed, method, options, seed, weights_kind, report, checkpoint)
+        return _run(target.placed(), method, options, seed, weights_kind, report, checkpoint)
 
 
 def _run(
@@ -162,7 +161,7 @@ def _map_covariance(target: Target, optimum: Optimum) -> np.ndarray:
         jacobian = target.to_reported()
     else:
         with scope(target.precision):
-            data = jax.tree.map(jnp.asarray, target.data)
+            data = target.arrays
             jacobian = np.asarray(_slopes(target.structure, data, jnp.asarray(optimum.flat)))
         jacobian = jacobian[: len(target.places)]
     return np.asarray(jacobian @ inverse @ jacobian.T)

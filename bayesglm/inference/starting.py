@@ -60,7 +60,7 @@ def _feasible(target: Target, flat: np.ndarray) -> bool:
 def _eta(target: Target, flat: np.ndarray) -> np.ndarray:
     """Return eta of the rows with weight > 0."""
     with scope(target.precision):
-        matrix = jax.tree.map(jnp.asarray, target.data.parts[0].matrix)
+        matrix = target.arrays.parts[0].matrix
         eta = matrix.dot(jnp.asarray(flat[: matrix.shape[0]], target.data.y.dtype))
         return (np.asarray(eta, float) + target.data.offset)[target.data.weights > 0]
 
@@ -117,7 +117,7 @@ def aliased(target: Target) -> tuple[str, ...]:
     if not k:
         return ()
     with scope(target.precision):
-        gram = np.asarray(_gram(jax.tree.map(jnp.asarray, target.data)), float)
+        gram = np.asarray(_gram(target.arrays), float)
     gram = gram[:k, :k]
     size = np.sqrt(np.diagonal(gram))
     live = float((target.data.weights > 0).sum())

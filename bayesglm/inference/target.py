@@ -13,9 +13,10 @@ The last two are affine in the first, so a change of coordinates is one `Coordin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -72,7 +73,7 @@ class Target:
     structure : Structure
         The static part: words and sizes.
     data : Data
-        NumPy arrays, padded; they become JAX arrays inside the precision scope of a method.
+        NumPy arrays, padded; `arrays` has them for JAX.
     names : tuple of str
         The reported coefficients, ``Intercept`` first.
     n, p : int
@@ -117,6 +118,16 @@ class Target:
     cluster: np.ndarray | None
     flat_priors: bool
     precision: str
+    device: Data | None = None
+
+    @property
+    def arrays(self) -> Data:
+        """The data as JAX arrays; to be asked for inside the precision scope of a method."""
+        return on_device(self.data) if self.device is None else self.device
+
+    def placed(self) -> Target:
+        """Return the target with its JAX arrays made once, inside the precision scope."""
+        return replace(self, device=self.arrays)
 
     @property
     def size(self) -> int:
@@ -245,6 +256,13 @@ class Target:
         if self.intercept:
             jacobian[0, 1 : 1 + self.p] = -self.center
         return jacobian
+
+
+def on_device(data: Any) -> Any:
+    """Return the arrays of a tree as JAX arrays; on a CPU aligned ones share their memory."""
+    leaves, tree = jax.tree.flatten(data)
+    # One call for all of them: a call costs more than a small array.
+    return jax.tree.unflatten(tree, jax.device_put([np.asarray(leaf) for leaf in leaves]))
 
 
 def _real(distribution: Distribution) -> bool:

@@ -297,7 +297,7 @@ def train(
 
 def _split(target: Target, plan: Plan, seed: int) -> _Split:
     """Hold a share of the rows out, chosen at random; padding belongs to neither side."""
-    data = jax.tree.map(jnp.asarray, target.data)
+    data = target.arrays
     weights, trials = np.asarray(target.data.weights), np.asarray(target.data.trials)
     live = np.flatnonzero(weights > 0)
     held = np.zeros(len(weights), bool)
