@@ -10,7 +10,7 @@ import optax
 
 from bayesglm.errors import SpecificationError, explain, suggest
 from bayesglm.inference.covariance import check_words
-from bayesglm.inference.laplace import FACTOR
+from bayesglm.inference.importance import FACTOR
 from bayesglm.inference.local import TRAINING
 from bayesglm.inference.nuts import LONG_WARMUP, Settings
 from bayesglm.inference.optimize import DEFAULTS

@@ -12,7 +12,8 @@ from bayesglm.errors import Finding, SpecificationError, Status, explain
 from bayesglm.inference import nuts
 from bayesglm.inference.covariance import gauss_newton_at, gradient_at, hessian_at, invert
 from bayesglm.inference.evaluation import evaluate, named_draws
-from bayesglm.inference.laplace import Certificate, approximate
+from bayesglm.inference.importance import Certificate
+from bayesglm.inference.laplace import approximate
 from bayesglm.inference.local import LARGEST_HESSIAN, local_optima, starts
 from bayesglm.inference.mode import find_mode, refuse_divergence
 from bayesglm.inference.result import Result

@@ -9,7 +9,7 @@ import numpy as np
 from bayesglm.errors import Finding, Status
 
 if TYPE_CHECKING:
-    from bayesglm.inference.laplace import Certificate
+    from bayesglm.inference.importance import Certificate
     from bayesglm.inference.newton import Optimum
     from bayesglm.inference.target import Target
 
