@@ -22,6 +22,7 @@ from bayesglm.inference.options import (
     MapOptions,
     MleOptions,
     NutsOptions,
+    SviOptions,
     check_options,
     steps_of,
 )
@@ -242,6 +243,16 @@ class Model:
 
     @overload
     def fit(
+        self,
+        method: Literal["svi"],
+        *,
+        seed: Seed = 0,
+        progress: bool | None = None,
+        **options: Unpack[SviOptions],
+    ) -> Fit: ...
+
+    @overload
+    def fit(
         self, method: str, *, seed: Seed = 0, progress: bool | None = None, **options: Any
     ) -> Fit: ...
 
@@ -257,9 +268,9 @@ class Model:
 
         Parameters
         ----------
-        method : {"mle", "map", "laplace", "nuts", "auto"}
-            Maximum likelihood; the mode of the posterior; draws around the mode, with a
-            certificate; draws by NUTS; ``"laplace"`` where its certificate holds, else ``"nuts"``.
+        method : {"mle", "map", "laplace", "svi", "nuts", "auto"}
+            Maximum likelihood; the mode of the posterior; draws around the mode, or by a fitted
+            guide, with a certificate; draws by NUTS; ``"laplace"`` where its certificate holds, else ``"nuts"``.
         seed : int, Generator or None
             Fixes everything random; None takes one from the system.
         progress : bool, optional
@@ -276,9 +287,10 @@ class Model:
             ``mle`` besides: ``cov`` ("nonrobust", "HC0" to "HC3"), ``information`` ("expected",
             "observed"), ``cluster`` (a column: CR1 errors).
             ``laplace``: ``draws`` times ``chains`` (1,000 and 4) independent draws.
+            ``svi``: the same; ``guide`` ("full", "low_rank", "mean_field"), ``steps`` (1,000),
+            ``learning_rate`` (0.02, falling to 0), ``particles`` (8 draws for each step's ELBO).
             ``nuts``, ``auto``: ``draws`` (1,000 a chain), ``warmup`` (300; 1,000 with networks),
-            ``chains`` (4),
-            ``target_accept`` (0.8), ``max_tree_depth`` (10).
+            ``chains`` (4), ``target_accept`` (0.8), ``max_tree_depth`` (10).
 
         Returns
         -------

@@ -122,7 +122,7 @@ SIBLINGS = {
     "inference.local": {"inference.optimize", "inference.starting", "inference.training"},
     "inference.options": {
         *("inference.covariance", "inference.local", "inference.nuts", "inference.optimize"),
-        "inference.training",
+        *("inference.training", "inference.variational"),
     },
 }
 

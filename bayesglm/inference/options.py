@@ -15,6 +15,8 @@ from bayesglm.inference.local import TRAINING
 from bayesglm.inference.nuts import LONG_WARMUP, Settings
 from bayesglm.inference.optimize import DEFAULTS
 from bayesglm.inference.training import Plan
+from bayesglm.inference.variational import GUIDES
+from bayesglm.inference.variational import Settings as SviSettings
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -26,6 +28,7 @@ __all__ = [
     "MapOptions",
     "MleOptions",
     "NutsOptions",
+    "SviOptions",
     "check_options",
     "steps_of",
 ]
@@ -72,12 +75,24 @@ class LaplaceOptions(TypedDict, total=False):
     chains: int | None
 
 
+class SviOptions(TypedDict, total=False):
+    """Options of stochastic variational inference."""
+
+    guide: Literal["full", "low_rank", "mean_field"] | None
+    steps: int | None
+    learning_rate: float | None
+    particles: int | None
+    draws: int | None
+    chains: int | None
+
+
 OPTIONS: dict[str, tuple[str, ...]] = {
     method: tuple(options.__annotations__)
     for method, options in (
         ("mle", MleOptions),
         ("map", MapOptions),
         ("laplace", LaplaceOptions),
+        ("svi", SviOptions),
         ("nuts", NutsOptions),
         ("auto", NutsOptions),
     )
@@ -86,7 +101,7 @@ METHODS = tuple(OPTIONS)
 # Positive whole numbers.
 WHOLE = (
     *("steps", "memory", "batch_size", "patience", "starts", "ensemble"),
-    *("draws", "chains", "max_tree_depth"),
+    *("draws", "chains", "max_tree_depth", "particles"),
 )
 
 
@@ -104,6 +119,8 @@ def steps_of(method: str, options: Mapping[str, Any], *, networks: bool) -> int:
         chains = options.get("chains", settings.chains)
         draws = options.get("draws", settings.draws)
         return int(chains * (FACTOR * draws if method == "laplace" else draws + warmup))
+    if method == "svi":
+        return int(options.get("steps", SviSettings("full").steps))
     trained = networks or any(options.get(name) is not None for name in TRAINING)
     if not trained or options.get("optimizer") in ("lbfgs", "newton"):
         return 0
@@ -152,6 +169,15 @@ def check_options(method: str, options: Mapping[str, Any]) -> None:
             explain(
                 "optimizer must be a name or an optax.GradientTransformation",
                 optimizer=type(optimizer).__name__,
+            )
+        )
+    guide = options.get("guide", "full")
+    if guide not in GUIDES:
+        raise SpecificationError(
+            explain(
+                f"unknown guide{suggest(str(guide), tuple(GUIDES))}",
+                guide=guide,
+                advice="use one of " + ", ".join(GUIDES),
             )
         )
     for name in WHOLE:

@@ -13,7 +13,14 @@ if TYPE_CHECKING:
     from bayesglm.inference.newton import Optimum
     from bayesglm.inference.target import Target
 
-__all__ = ["certified", "findings_of", "instead_of_laplace", "last_layer"]
+__all__ = [
+    "certified",
+    "findings_of",
+    "instead_of_laplace",
+    "last_layer",
+    "one_mode",
+    "still_rising",
+]
 
 
 def findings_of(
@@ -138,24 +145,33 @@ def _local(target: Target, method: str, optimum: Optimum) -> tuple[Finding, ...]
     return tuple(found)
 
 
-def certified(certificate: Certificate) -> Finding:
-    """Return what the certificate of a Laplace approximation says."""
+def certified(certificate: Certificate, what: str, code: str) -> Finding:
+    """Return what the certificate of an approximation says.
+
+    Parameters
+    ----------
+    certificate : Certificate
+    what : str
+        The approximation in words, as ``"Laplace approximation"``.
+    code : str
+        The method.
+    """
     numbers = (
         f"Pareto k-hat {certificate.k_hat:.2f} (limit {certificate.threshold:.2f}), importance ESS "
         f"{certificate.ess:,.0f} of {certificate.proposals:,} proposals ({certificate.proposal})"
     )
     if certificate.holds:
         return Finding(
-            "laplace",
+            code,
             "note",
-            f"The Laplace approximation holds: {numbers}.",
+            f"The {what} holds: {numbers}.",
             value=certificate.k_hat,
             threshold=certificate.threshold,
         )
     return Finding(
-        "laplace",
+        code,
         "error",
-        f"The Laplace approximation does not {_failing(certificate)}: {numbers}.",
+        f"The {what} does not {_failing(certificate)}: {numbers}.",
         value=certificate.k_hat,
         threshold=certificate.threshold,
         advice='Use fit("nuts").',
@@ -179,6 +195,28 @@ def instead_of_laplace(certificate: Certificate) -> Finding:
         f"{certificate.ess:,.0f}.",
         value=certificate.k_hat,
         threshold=certificate.threshold,
+    )
+
+
+def still_rising(steps: int, rising: float) -> Finding:
+    """Return that a guide has not converged."""
+    return Finding(
+        "step-limit",
+        "warning",
+        f"After {steps:,} steps the ELBO was still rising: about {rising:.2g} nats are missing.",
+        value=rising,
+        advice="Raise steps=.",
+    )
+
+
+def one_mode(target: Target) -> Finding:
+    """Return what a guide of networks leaves out."""
+    names = ", ".join(network.name for network, _ in target.networks)
+    return Finding(
+        "one-mode",
+        "warning",
+        f"The posterior of {names} has many modes; the guide, and its certificate, are of one.",
+        advice='Use fit("nuts") where the data allow.',
     )
 
 
