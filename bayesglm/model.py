@@ -288,7 +288,7 @@ class Model:
             "observed"), ``cluster`` (a column: CR1 errors).
             ``laplace``: ``draws`` times ``chains`` (1,000 and 4) independent draws.
             ``svi``: the same; ``guide`` ("full", "low_rank", "mean_field"), ``steps`` (1,000),
-            ``learning_rate`` (0.02, falling to 0), ``particles`` (8 draws for each step's ELBO).
+            ``learning_rate`` (0.02, low_rank 0.1; it falls to 0), ``particles`` (8 draws a step).
             ``nuts``, ``auto``: ``draws`` (1,000 a chain), ``warmup`` (300; 1,000 with networks),
             ``chains`` (4), ``target_accept`` (0.8), ``max_tree_depth`` (10).
 

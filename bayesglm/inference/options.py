@@ -15,8 +15,7 @@ from bayesglm.inference.local import TRAINING
 from bayesglm.inference.nuts import LONG_WARMUP, Settings
 from bayesglm.inference.optimize import DEFAULTS
 from bayesglm.inference.training import Plan
-from bayesglm.inference.variational import GUIDES
-from bayesglm.inference.variational import Settings as SviSettings
+from bayesglm.inference.variational import GUIDES, STEPS
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -120,7 +119,7 @@ def steps_of(method: str, options: Mapping[str, Any], *, networks: bool) -> int:
         draws = options.get("draws", settings.draws)
         return int(chains * (FACTOR * draws if method == "laplace" else draws + warmup))
     if method == "svi":
-        return int(options.get("steps", SviSettings("full").steps))
+        return int(options.get("steps", STEPS))
     trained = networks or any(options.get(name) is not None for name in TRAINING)
     if not trained or options.get("optimizer") in ("lbfgs", "newton"):
         return 0
@@ -172,7 +171,7 @@ def check_options(method: str, options: Mapping[str, Any]) -> None:
             )
         )
     guide = options.get("guide", "full")
-    if guide not in GUIDES:
+    if not isinstance(guide, str) or guide not in GUIDES:
         raise SpecificationError(
             explain(
                 f"unknown guide{suggest(str(guide), tuple(GUIDES))}",

@@ -154,10 +154,11 @@ def _svi(
     report: Callable[[int, int], None] | None,
 ) -> Result:
     """Fit a guide from the mode, in units of the curvature there, and draw by it."""
-    names = ("guide", "steps", "learning_rate", "particles")
+    names = ("steps", "learning_rate", "particles")
     chosen = {name: options[name] for name in names if name in options}
     small = target.size <= variational.FULL and not target.networks
-    settings = variational.Settings(**({"guide": "full" if small else "low_rank"} | chosen))
+    guide = options.get("guide", "full" if small else "low_rank")
+    settings = variational.Settings.make(guide, **chosen)
     _refuse_guide(target, settings.guide)
     if target.networks:
         optimum, _ = local_optima(target, {}, seed=seed, jacobian=True)

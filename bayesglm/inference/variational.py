@@ -9,8 +9,9 @@ unknown is z with flat = mode + W z, so that a guide starts where the Laplace ap
 a factor of the inverse Hessian for ``"full"``, and diagonal for the others, whose families a
 rotation would change. Its draws are proposals for importance weights, as Laplace's are.
 
-At an optimum of any of the three families the ELBO gains nothing by moving the guide, or by stretching
-a coordinate of it; how much it would gain says whether the steps sufficed.
+At an optimum of any of the three families the ELBO gains nothing by moving the guide, or by
+stretching a coordinate of it; how much it would gain says whether the steps sufficed. Rotations are
+not looked at: k-hat sees what they leave.
 
 References
 ----------
@@ -63,6 +64,7 @@ __all__ = [
     "FULL",
     "GUIDES",
     "LARGEST_FULL",
+    "STEPS",
     "Frame",
     "Guided",
     "Settings",
@@ -77,6 +79,9 @@ GUIDES = {
 }
 # Unknowns up to which the full guide is the default, and beyond which it is refused.
 FULL, LARGEST_FULL = 200, 1_000
+STEPS = 1_000
+# Where the learning rate begins. The low-rank guide has to turn; the others start in place.
+RATES = {"full": 0.02, "low_rank": 0.1, "mean_field": 0.02}
 # Steps of one call of the compiled program.
 BLOCK = 100
 # Draws by which convergence is judged.
@@ -94,9 +99,15 @@ class Settings:
     """How a guide is fitted; the learning rate falls to 0 as a cosine."""
 
     guide: str
-    steps: int = 1_000
-    learning_rate: float = 0.02
+    learning_rate: float
+    steps: int = STEPS
     particles: int = 8
+
+    @classmethod
+    def make(cls, guide: str, **chosen: Any) -> Settings:
+        """Return settings with the learning rate of the guide, unless one is chosen."""
+        words: dict[str, Any] = {"guide": guide, "learning_rate": RATES[guide]} | chosen
+        return cls(**words)
 
 
 class Frame(NamedTuple):
@@ -193,8 +204,8 @@ def _start(
 @partial(jax.jit, static_argnames=("structure", "settings"))
 def _advance(
     structure: Structure, data: Data, frame: Frame, state: Any, count: Array, *, settings: Settings
-) -> tuple[Any, Array]:
-    """Take ``count`` (at most BLOCK) steps; return the state and the negative ELBO of each."""
+) -> tuple[Any, Array, dict[str, Array]]:
+    """Take ``count`` (at most BLOCK) steps; return state, negative ELBO of each, parameters."""
     svi = _svi(structure, settings)
     # SVI learns its constraints by its `init`, which leaves nothing in the compiled program.
     svi.init(state.rng_key, data, frame)
@@ -205,17 +216,15 @@ def _advance(
         return now, seen.at[i].set(loss)
 
     blank = jnp.full(BLOCK, jnp.nan, frame.mode.dtype)
-    return jax.lax.fori_loop(0, count, body, (state, blank))
+    state, seen = jax.lax.fori_loop(0, count, body, (state, blank))
+    return state, seen, svi.get_params(state)
 
 
-def _fitted(structure: Structure, data: Data, frame: Frame, state: Any, settings: Settings) -> Any:
+def _fitted(structure: Structure, params: dict[str, Array], settings: Settings) -> Any:
     """Return the guide's distribution of z."""
-    svi = _svi(structure, settings)
-    svi.init(state.rng_key, data, frame)
-    params = svi.get_params(state)
     if settings.guide == "mean_field":
         return dist.Normal(params["z_auto_loc"], params["z_auto_scale"]).to_event(1)
-    return svi.guide.get_posterior(params)
+    return _svi(structure, settings).guide.get_posterior(params)
 
 
 def _log_weight(structure: Structure, data: Data, frame: Frame, q: Any, z: Array) -> Any:
@@ -229,14 +238,14 @@ def _propose(
     structure: Structure,
     data: Data,
     frame: Frame,
-    state: Any,
+    params: dict[str, Array],
     key: Array,
     *,
     settings: Settings,
     count: int,
 ) -> tuple[Array, Array, Array]:
     """Return ``count`` flat vectors, their log density and their log weights."""
-    q = _fitted(structure, data, frame, state, settings)
+    q = _fitted(structure, params, settings)
     z = q.sample(key, (count,))
     log_w, (flat, log_p) = jax.vmap(partial(_log_weight, structure, data, frame, q))(z)
     return flat, log_p, jnp.where(jnp.isnan(log_w), -jnp.inf, log_w)
@@ -247,7 +256,7 @@ def _gain(
     structure: Structure,
     data: Data,
     frame: Frame,
-    state: Any,
+    params: dict[str, Array],
     key: Array,
     *,
     settings: Settings,
@@ -259,7 +268,7 @@ def _gain(
     r = E[(z - m) d log w / dz], both 0 at an optimum; the guide's own share in log w has mean 0 and
     makes both exact where q = p. A step of the guide's covariance S gains g'Sg / 2 + r'r / 4.
     """
-    q = _fitted(structure, data, frame, state, settings)
+    q = _fitted(structure, params, settings)
     z = q.sample(key, (JUDGED,))
     slope = jax.grad(lambda v: _log_weight(structure, data, frame, q, v)[0])
     g = jax.lax.map(slope, z, batch_size=min(together, JUDGED))
@@ -340,12 +349,12 @@ def approximate(
         data = jax.tree.map(jnp.asarray, target.data)
         frame = Frame.make(mode, w, number)
         begin = {name: jnp.asarray(value, number) for name, value in (init or {}).items()}
-        key = jax.random.key(seed)
-        state = _start(structure, data, frame, begin, key, settings=settings)
+        fitting, weighing, judging = jax.random.split(jax.random.key(seed), 3)
+        state = _start(structure, data, frame, begin, fitting, settings=settings)
         done, seen = 0, []
         while done < settings.steps:
             count = min(BLOCK, settings.steps - done)
-            state, losses = _advance(
+            state, losses, params = _advance(
                 structure, data, frame, state, jnp.asarray(count), settings=settings
             )
             seen.append(np.asarray(losses, float)[:count])
@@ -362,12 +371,12 @@ def approximate(
             if report is not None:
                 report(done, 0)
         length = max(1, min(2_000, MEMORY // (8 * target.breadth * data.y.shape[0])))
-        given = (structure, data, frame, state)
+        given = (structure, data, frame, params)
 
         def weigh(wanted: int) -> tuple[Weighed, float]:
             drawn = []
             for block in range(-(-wanted // length)):
-                own = jax.random.fold_in(key, block)
+                own = jax.random.fold_in(weighing, block)
                 parts = _propose(*given, own, settings=settings, count=length)
                 drawn.append(tuple(np.asarray(part, float) for part in parts))
             flat, log_p, log_w = (np.concatenate(part) for part in zip(*drawn, strict=True))
@@ -377,8 +386,8 @@ def approximate(
         if found.lost(draws) > 0 and found.lost(draws * FACTOR // MOST) <= LOST:
             # More proposals, so that none has more than the weight of one draw, where that helps.
             found, elbo = weigh(factor(found, draws) * draws)
-        judge = jax.random.fold_in(key, MOST * draws)
-        gain, noise = map(float, _gain(*given, judge, settings=settings, together=length))
+        gains = _gain(*given, judging, settings=settings, together=length)
+        gain, noise = map(float, gains)
     rising = gain - noise if gain > NOISE * noise else 0.0
     words = f"{settings.guide} guide"
     flat, density, certificate = resample(found, draws, seed=seed, proposal=words)
