@@ -214,6 +214,7 @@ def test_the_linear_probability_model(small):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::bayesglm.BayesGLMWarning")  # of NUTS: a divergence
 def test_a_network_says_that_its_guide_does_not_hold(small):
     network = bg.Network("~ x2", hidden=(4,), activation="tanh")
     model = bg.Model("y ~ x1", small, add=[network])
