@@ -39,7 +39,7 @@ def fit(
     data: Data,
     formula: Annotated[str, typer.Argument(help='For example "y ~ x1 + x2".', show_default=False)],
     link: Link = "logit",
-    method: Annotated[str, typer.Option(help="mle, map, laplace, nuts or auto.")] = "mle",
+    method: Annotated[str, typer.Option(help="mle, map, laplace, svi, nuts or auto.")] = "mle",
     prior: Prior = "weak",
     out: Annotated[Path | None, typer.Option(help="Save the fit as netCDF here.")] = None,
     family: Annotated[str, typer.Option(help="bernoulli or gaussian.")] = "bernoulli",

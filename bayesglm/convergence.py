@@ -37,7 +37,7 @@ def diagnose_draws(fit: Fit) -> tuple[Finding, ...]:
                 advice='Use fit.with_groups("log_likelihood") to have it (for LOO).',
             )
         )
-    if fit.method == "laplace":
+    if fit.result.certified:
         return tuple(found)
     stats = fit.result.sample_stats
     divergences = int(stats["diverging"].sum())

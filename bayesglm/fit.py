@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Fit", "load"]
 
 NETWORK_ERRORS = 'use fit("map"), or fit("nuts")'
-# What the attributes of a Laplace fit say besides.
+# What the attributes of an approximation say besides.
 CERTIFICATE = ("k_hat", "importance_ess", "verdict", "independent_draws")
 # log_likelihood larger than this is not computed unasked.
 LARGEST = 256 * 2**20
@@ -67,7 +67,7 @@ class Fit:
 
     @property
     def method(self) -> str:
-        """The method: ``"mle"``, ``"map"``, ``"laplace"`` or ``"nuts"``."""
+        """The method: ``"mle"``, ``"map"``, ``"laplace"``, ``"svi"`` or ``"nuts"``."""
         return self.result.method
 
     @property
@@ -151,7 +151,7 @@ class Fit:
 
     @property
     def history(self) -> np.ndarray:
-        """Loss after each step of the optimiser (empty for draws)."""
+        """Loss after each step of the optimiser (negative ELBO for svi, empty for other draws)."""
         return self.result.history
 
     @property
@@ -195,8 +195,8 @@ class Fit:
         -------
         DataFrame
             Indexed by term: estimate, std_error, lower, upper; then z and p_value for an MLE, or
-            r_hat, ess_bulk and ess_tail for draws, or k_hat and ess (importance) for ``laplace``. With networks there are rows for their inputs
-            too, and a column ``scale``: what each input does to p ("probability"), beside the
+            r_hat, ess_bulk and ess_tail for draws, or k_hat and ess (importance) for ``laplace``
+            and ``svi``. With networks there are rows for their inputs too, and a column ``scale``: what each input does to p ("probability"), beside the
             coefficients of the linear part ("link", or "ratio").
         """
         return summaries.summary_table(self, level=level, exponentiate=exponentiate)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         MapOptions,
         MleOptions,
         NutsOptions,
+        SviOptions,
     )
     from bayesglm.links import Link
 
@@ -247,6 +248,16 @@ class Model:
 
     @overload
     def fit(
+        self,
+        method: Literal["svi"],
+        *,
+        seed: Seed = 0,
+        progress: bool | None = None,
+        **options: Unpack[SviOptions],
+    ) -> Fit: ...
+
+    @overload
+    def fit(
         self, method: str, *, seed: Seed = 0, progress: bool | None = None, **options: Any
     ) -> Fit: ...
 
@@ -262,9 +273,9 @@ class Model:
 
         Parameters
         ----------
-        method : {"mle", "map", "laplace", "nuts", "auto"}
-            Maximum likelihood; the mode of the posterior; draws around the mode, with a
-            certificate; draws by NUTS; ``"laplace"`` where its certificate holds, else ``"nuts"``.
+        method : {"mle", "map", "laplace", "svi", "nuts", "auto"}
+            Maximum likelihood; the mode of the posterior; draws around the mode, or by a fitted
+            guide, with a certificate; draws by NUTS; ``"laplace"`` where its certificate holds, else ``"nuts"``.
         seed : int, Generator or None
             Fixes everything random; None takes one from the system.
         progress : bool, optional
@@ -281,6 +292,8 @@ class Model:
             ``mle`` besides: ``cov`` ("nonrobust", "HC0" to "HC3"), ``information`` ("expected",
             "observed"), ``cluster`` (a column: CR1 errors).
             ``laplace``: ``draws`` times ``chains`` (1,000 and 4) independent draws.
+            ``svi``: the same; ``guide`` ("full", "low_rank", "mean_field"), ``steps`` (1,000),
+            ``learning_rate`` (0.02, low_rank 0.1; it falls to 0), ``particles`` (8 draws a step).
             ``nuts``, ``auto``: ``draws`` (1,000 a chain; "auto" goes on until every R-hat < 1.01 and
             every bulk and tail ESS is ``ess``, 1,000, or to ``max_draws``, 10,000 a chain),
             ``warmup`` (300, and on by itself where that was too short; 1,000 with networks),

@@ -66,7 +66,7 @@ def _of_draws(
     fit: Fit, names: tuple[str, ...], draws: np.ndarray, level: float, *, exponentiate: bool
 ) -> pd.DataFrame:
     table = tables.draws_table(names, draws, level=level, exponentiate=exponentiate)
-    if fit.method == "laplace":
+    if fit.result.certified:
         # Of independent draws R-hat and ESS would say nothing; the certificate does.
         table = table.drop(columns=["r_hat", "ess_bulk", "ess_tail"])
         words = fit.result.options

@@ -122,18 +122,20 @@ ANNOTATIONS = {
 }
 
 # Who may import whom inside a folder of siblings: all may use these, and these may use all.
-SHARED = {"inference": {"target", "result", "newton", "evaluation", "checkpoint"}}
+SHARED = {
+    "inference": {"target", "result", "newton", "evaluation", "importance", "checkpoint"},
+}
 GATHERING = {"inference": {"run", "posterior", "__init__"}}
 # The words of the options are those that these two understand.
 SIBLINGS = {
     "inference.chains": {"inference.kernel"},
     "inference.nuts": {"inference.kernel", "inference.chains"},
-    "inference.verdicts": {"inference.laplace", "inference.nuts"},
+    "inference.verdicts": {"inference.nuts"},
     "inference.mode": {"inference.optimize", "inference.starting"},
     "inference.local": {"inference.optimize", "inference.starting", "inference.training"},
     "inference.options": {
         *("inference.covariance", "inference.local", "inference.nuts", "inference.optimize"),
-        *("inference.training", "inference.laplace"),
+        *("inference.training", "inference.variational"),
     },
 }
 

@@ -12,7 +12,7 @@ import pytest
 
 import bayesglm as bg
 from bayesglm.errors import Status
-from bayesglm.inference.laplace import _smooth, _without_replacement
+from bayesglm.inference.importance import smooth, without_replacement
 
 HERE = Path(__file__).with_name("reference")
 EXACT = json.loads((HERE / "posterior" / "quadrature.json").read_text(encoding="utf-8"))["cases"]
@@ -219,7 +219,7 @@ def test_draws_are_chosen_in_proportion_to_their_weights():
     weights /= weights.sum()
     counts = np.zeros(200)
     for _ in range(4_000):
-        chosen = _without_replacement(weights, 20, generator)
+        chosen = without_replacement(weights, 20, generator)
         assert len(np.unique(chosen)) == 20
         counts[chosen] += 1
     share = 20 * weights
@@ -234,8 +234,8 @@ def test_smoothing_sees_the_large_weights():
     The tail has 949 points, so k-hat has the error (1 + k) / sqrt(949) = 0.05; three of them.
     """
     u = np.random.default_rng(1).uniform(size=100_000)
-    smoothed, k_hat = _smooth(-0.5 * np.log(u))
+    smoothed, k_hat = smooth(-0.5 * np.log(u))
     assert k_hat == pytest.approx(0.5, abs=0.15)
     assert np.logaddexp.reduce(smoothed) == pytest.approx(0, abs=1e-9)
-    _, bounded = _smooth(0.5 * np.log(u))
+    _, bounded = smooth(0.5 * np.log(u))
     assert bounded < 0

@@ -15,9 +15,8 @@ Gelman, Yao & Gabry (2024), "Pareto smoothed importance sampling", JMLR 25.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +24,7 @@ import numpy as np
 from jax import Array
 
 from bayesglm.generative import Data, Structure, log_density
+from bayesglm.inference.importance import FACTOR, Certificate, Weighed, factor, resample, smooth
 from bayesglm.precision import scope
 
 if TYPE_CHECKING:
@@ -32,70 +32,19 @@ if TYPE_CHECKING:
 
     from bayesglm.inference.target import Target
 
-__all__ = ["DRAWS", "KHAT", "Certificate", "approximate"]
+__all__ = ["DRAWS", "approximate"]
 
 # Draws in all.
 DRAWS = 4_000
-# Above this k-hat importance weights do not help (Vehtari et al. 2024, section 3.2).
-KHAT = 0.7
 # A pilot this good needs no other proposal.
 GOOD = 0.3
 PILOT = 4_000
 # Degrees of freedom of the heavy-tailed proposals.
 DF = 4.0
-# Proposals for each draw, and how many at most when the weights are uneven.
-FACTOR, MOST = 5, 40
-# Lost share of the weights that moves a mean by less than its Monte Carlo error.
-LOST = 0.005
 # Bytes that rows times a block of proposals may take: about what a cache holds.
 MEMORY = 32 * 2**20
 # Distances from the mode, in Laplace sds, at which the sides of an axis are measured.
 DISTANCES = np.array([0.5, 1.0, 1.5, 2.0, 3.0, 4.0])
-
-
-@dataclass(frozen=True)
-class Certificate:
-    """What the importance weights say of the approximation.
-
-    Attributes
-    ----------
-    k_hat : float
-        Pareto shape of the largest weights.
-    threshold : float
-        min(1 - 1 / log10(proposals), 0.7): above it the approximation is not to be trusted.
-    ess : float
-        Importance effective sample size of all proposals, 1 / sum of squared weights.
-    lost : float
-        Share of the weights above that of one draw: what draws without replacement leave out.
-    proposals : int
-    proposal : str
-        ``"normal"``, ``"t"``, ``"split normal"`` or ``"split t"``.
-    """
-
-    k_hat: float
-    threshold: float
-    ess: float
-    lost: float
-    proposals: int
-    proposal: str
-
-    @property
-    def words(self) -> dict[str, Any]:
-        """The certificate in plain words and numbers."""
-        return {
-            "k_hat": self.k_hat,
-            "importance_ess": self.ess,
-            "lost": self.lost,
-            "proposals": self.proposals,
-            "proposal": self.proposal,
-            "verdict": "holds" if self.holds else "does not hold",
-            "independent_draws": 1,
-        }
-
-    @property
-    def holds(self) -> bool:
-        """Whether the draws may be used as a posterior."""
-        return self.k_hat <= self.threshold and self.lost <= LOST
 
 
 class _Proposal(NamedTuple):
@@ -166,55 +115,6 @@ def _sides(target: Target, data: Data, mode: Array, w: Array) -> tuple[np.ndarra
     )
 
 
-class _Weighed(NamedTuple):
-    """Proposals with their log density, smoothed log weights (of sum 1), and k-hat."""
-
-    flat: np.ndarray
-    log_density: np.ndarray
-    log_weights: np.ndarray
-    k_hat: float
-
-    @property
-    def ess(self) -> float:
-        """1 / sum of squared weights."""
-        return float(np.exp(-np.logaddexp.reduce(2 * self.log_weights)))
-
-    def lost(self, draws: int) -> float:
-        """Return the share of the weights above that of one draw, which resampling cuts off."""
-        return float(np.sum(np.maximum(np.exp(self.log_weights) - 1 / draws, 0)))
-
-
-def _without_replacement(
-    weights: np.ndarray, draws: int, generator: np.random.Generator
-) -> np.ndarray:
-    """Choose ``draws`` different places, each with a probability in proportion to its weight.
-
-    Systematic sampling in random order (Madow 1949): the probabilities are exact, where taking the
-    largest of log weight + Gumbel noise would favour small weights. Weights of more than one draw
-    are cut to that.
-    """
-    share = weights * draws
-    for _ in range(20):
-        share = np.minimum(share * draws / share.sum(), 1.0)
-    order = generator.permutation(len(share))
-    ends = np.cumsum(share[order])
-    marks = (np.arange(draws) + generator.uniform()) * (ends[-1] / draws)
-    # Rounding must not put the last mark past the end.
-    at = np.minimum(np.searchsorted(ends, marks, side="right"), len(ends) - 1)
-    return generator.permutation(order[at])
-
-
-def _smooth(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return Pareto-smoothed log weights that sum to 1, and k-hat."""
-    from arviz_stats.base import array_stats
-
-    finite = np.isfinite(log_weights)
-    lowest = log_weights[finite].min() if finite.any() else 0.0
-    # It takes log likelihoods, whose negatives are the log weights of leave-one-out.
-    smoothed, k_hat = array_stats.psislw(-np.where(finite, log_weights, lowest - 50.0))
-    return np.asarray(smoothed, float), float(k_hat)
-
-
 def approximate(
     target: Target,
     mode: np.ndarray,
@@ -252,11 +152,11 @@ def approximate(
     with scope(target.precision):
         number = target.data.y.dtype
         data = target.arrays
-        centre, factor = jnp.asarray(mode, number), jnp.asarray(w, number)
+        centre, scale = jnp.asarray(mode, number), jnp.asarray(w, number)
         ones = np.ones(w.shape[1])
         length = max(1, min(2_000, MEMORY // (8 * data.y.shape[0])))
 
-        def weigh(name: str, proposal: _Proposal, count: int, key: Array) -> _Weighed:
+        def weigh(name: str, proposal: _Proposal, count: int, key: Array) -> Weighed:
             blocks: list[tuple[np.ndarray, ...]] = []
             for block in range(-(-count // length)):
                 drawn = _propose(
@@ -271,11 +171,11 @@ def approximate(
                 if report is not None and count != PILOT:
                     report(min((block + 1) * length, FACTOR * draws), 0)
             parts = [np.concatenate(part) for part in zip(*blocks, strict=True)]
-            return _Weighed(parts[0], parts[1], *_smooth(parts[2]))
+            return Weighed(parts[0], parts[1], *smooth(parts[2]))
 
         def make(left: np.ndarray, right: np.ndarray) -> _Proposal:
             one, other = jnp.asarray(left, number), jnp.asarray(right, number)
-            return _Proposal(centre, factor, one, other, jnp.asarray(DF, number))
+            return _Proposal(centre, scale, one, other, jnp.asarray(DF, number))
 
         key = jax.random.key(seed)
         name, proposal = "normal", make(ones, ones)
@@ -284,7 +184,7 @@ def approximate(
         if pilot.k_hat <= GOOD:
             found = weigh(name, proposal, FACTOR * draws, key)
         if found is None or not found.k_hat <= GOOD:
-            left, right = _sides(target, data, centre, factor)
+            left, right = _sides(target, data, centre, scale)
             others = {
                 "t": make(ones, ones),
                 "split normal": make(left, right),
@@ -297,14 +197,5 @@ def approximate(
                     name, proposal, best = other, candidate, k_hat
             found = weigh(name, proposal, FACTOR * draws, key)
         if found.lost(draws) > 0:
-            # More proposals, so that none has more than the weight of one draw, within reason.
-            heaviest = float(np.exp(found.log_weights.max())) * draws
-            count = int(np.clip(np.ceil(FACTOR * heaviest), FACTOR, MOST)) * draws
-            found = weigh(name, proposal, count, key)
-    generator = np.random.default_rng(seed)
-    chosen = _without_replacement(np.exp(found.log_weights), draws, generator)
-    threshold = min(1 - 1 / np.log10(len(found.flat)), KHAT)
-    certificate = Certificate(
-        found.k_hat, threshold, found.ess, found.lost(draws), len(found.flat), name
-    )
-    return found.flat[chosen], found.log_density[chosen], certificate
+            found = weigh(name, proposal, factor(found, draws) * draws, key)
+    return resample(found, draws, seed=seed, proposal=name)

@@ -10,11 +10,12 @@ import optax
 
 from bayesglm.errors import SpecificationError, explain, suggest
 from bayesglm.inference.covariance import check_words
-from bayesglm.inference.laplace import FACTOR
+from bayesglm.inference.importance import FACTOR
 from bayesglm.inference.local import TRAINING
 from bayesglm.inference.nuts import FIRST, LONG_WARMUP, WARMUP, Settings
 from bayesglm.inference.optimize import DEFAULTS
 from bayesglm.inference.training import Plan
+from bayesglm.inference.variational import GUIDES, STEPS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +30,7 @@ __all__ = [
     "MapOptions",
     "MleOptions",
     "NutsOptions",
+    "SviOptions",
     "check_options",
     "steps_of",
 ]
@@ -83,12 +85,24 @@ class LaplaceOptions(TypedDict, total=False):
     chains: int | None
 
 
+class SviOptions(TypedDict, total=False):
+    """Options of stochastic variational inference."""
+
+    guide: Literal["full", "low_rank", "mean_field"] | None
+    steps: int | None
+    learning_rate: float | None
+    particles: int | None
+    draws: int | None
+    chains: int | None
+
+
 OPTIONS: dict[str, tuple[str, ...]] = {
     method: tuple(options.__annotations__)
     for method, options in (
         ("mle", MleOptions),
         ("map", MapOptions),
         ("laplace", LaplaceOptions),
+        ("svi", SviOptions),
         ("nuts", NutsOptions),
         ("auto", AutoOptions),
     )
@@ -97,7 +111,7 @@ METHODS = tuple(OPTIONS)
 # Positive whole numbers.
 WHOLE = (
     *("steps", "memory", "batch_size", "patience", "starts", "ensemble"),
-    *("draws", "chains", "max_tree_depth", "ess", "max_draws"),
+    *("draws", "chains", "max_tree_depth", "particles", "ess", "max_draws"),
 )
 
 
@@ -116,6 +130,8 @@ def steps_of(method: str, options: Mapping[str, Any], *, networks: bool) -> int:
         draws = options.get("draws", settings.draws)
         draws = FIRST if draws == "auto" else draws
         return int(chains * (FACTOR * draws if method == "laplace" else draws + warmup))
+    if method == "svi":
+        return int(options.get("steps", STEPS))
     trained = networks or any(options.get(name) is not None for name in TRAINING)
     if not trained or options.get("optimizer") in ("lbfgs", "newton"):
         return 0
@@ -174,6 +190,15 @@ def check_options(method: str, options: Mapping[str, Any]) -> None:
                 f'{needless[0]} says when draws="auto" ends',
                 draws=options.get("draws", Settings().draws),
                 advice='use draws="auto", or leave it out',
+            )
+        )
+    guide = options.get("guide", "full")
+    if not isinstance(guide, str) or guide not in GUIDES:
+        raise SpecificationError(
+            explain(
+                f"unknown guide{suggest(str(guide), tuple(GUIDES))}",
+                guide=guide,
+                advice="use one of " + ", ".join(GUIDES),
             )
         )
     for name in WHOLE:

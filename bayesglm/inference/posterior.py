@@ -1,4 +1,4 @@
-"""The posterior: by NUTS, by the Laplace approximation with its certificate, or whichever does."""
+"""The posterior: by NUTS, or by an approximation with its certificate (Laplace, a guide)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bayesglm.errors import Finding, SpecificationError, Status, explain
-from bayesglm.inference import nuts
+from bayesglm.inference import nuts, variational
 from bayesglm.inference.covariance import gauss_newton_at, gradient_at, hessian_at, invert
 from bayesglm.inference.evaluation import eta_draws, evaluate, named_draws
+from bayesglm.inference.importance import Certificate
 from bayesglm.inference.kernel import DENSE, precondition
-from bayesglm.inference.laplace import Certificate, approximate
+from bayesglm.inference.laplace import approximate
 from bayesglm.inference.local import LARGEST_HESSIAN, local_optima, starts
 from bayesglm.inference.mode import find_mode, refuse_divergence
 from bayesglm.inference.result import Result
@@ -26,6 +27,8 @@ from bayesglm.inference.verdicts import (
     interrupted,
     last_layer,
     long_warmup,
+    one_mode,
+    still_rising,
 )
 
 if TYPE_CHECKING:
@@ -41,6 +44,8 @@ __all__ = ["posterior"]
 WARM_STEPS, POLISH = 500, 8
 # Rows whose eta must converge where the parameters are not identified.
 WATCHED = 50
+# Where a guide of a large network starts, in scales of the priors.
+NARROW = 0.1
 
 
 def posterior(
@@ -57,9 +62,10 @@ def posterior(
     ----------
     target : Target
         The model on its data.
-    method : {"nuts", "laplace", "auto"}
+    method : {"nuts", "laplace", "svi", "auto"}
     options : mapping
-        Those of `nuts.Settings`; of ``laplace`` only draws and chains.
+        Those of `nuts.Settings`; of ``laplace`` and ``svi`` only draws and chains, of ``svi``
+        besides those of `variational.Settings`.
     seed : int
         Fixes the draws.
     report : callable or None
@@ -70,10 +76,13 @@ def posterior(
     Raises
     ------
     SpecificationError
-        For the Laplace approximation of a network too large, or without a clear last layer.
+        For the Laplace approximation of a network too large, or without a clear last layer; for a
+        guide where the link's domain is bounded, or a full one of too many unknowns.
     InferenceError
         If the posterior is improper.
     """
+    if method == "svi":
+        return _svi(target, options, seed, report)
     if target.networks:
         if method == "laplace":
             return _laplace_of_networks(target, options, seed, report)
@@ -138,19 +147,117 @@ def _laplace(
     seed: int,
     report: Report,
 ) -> tuple[Result, Certificate]:
-    settings = nuts.Settings(**options)
-    each = int(settings.draws)
-    shape = (settings.chains, each)
+    shape, settings = _shape(options)
     flat, density, certificate = approximate(
-        target, mode, w, draws=settings.chains * each, seed=seed, report=report
+        target, mode, w, draws=shape[0] * shape[1], seed=seed, report=report
     )
     draws = nuts.Draws(flat.reshape(*shape, -1), {"lp": density.reshape(shape)})
     # The hidden layers of a network are the same in all draws, so that the mean is a network.
     center = flat.mean(axis=0)
-    result = _sampled(target, draws, settings, center, mode, (certified(certificate),))
-    words = {"draws": each, "chains": settings.chains} | certificate.words
+    verdict = certified(certificate, "Laplace approximation", "laplace")
+    result = _sampled(target, draws, settings, center, mode, (verdict,))
+    words = {"draws": shape[1], "chains": shape[0]} | certificate.words
     result = replace(result, method="laplace", status=Status.APPROXIMATED, options=words)
     return result, certificate
+
+
+def _svi(
+    target: Target,
+    options: Mapping[str, Any],
+    seed: int,
+    report: Report,
+) -> Result:
+    """Fit a guide from the mode, in units of the curvature there, and draw by it."""
+    names = ("steps", "learning_rate", "particles")
+    chosen = {name: options[name] for name in names if name in options}
+    small = target.size <= variational.FULL and not target.networks
+    guide = options.get("guide", "full" if small else "low_rank")
+    settings = variational.Settings.make(guide, **chosen)
+    _refuse_guide(target, settings.guide)
+    if target.networks:
+        optimum, _ = local_optima(target, {}, seed=seed, jacobian=True)
+    else:
+        optimum = find_mode(target, {}, jacobian=True)
+        refuse_divergence(target, optimum)
+    w, init = _units(target, optimum.flat, settings.guide)
+    shape, sizes = _shape(options)
+    guided = variational.approximate(
+        target,
+        optimum.flat,
+        w,
+        settings=settings,
+        init=init,
+        draws=shape[0] * shape[1],
+        seed=seed,
+        report=report,
+    )
+    draws = nuts.Draws(guided.flat.reshape(*shape, -1), {"lp": guided.log_density.reshape(shape)})
+    findings = (
+        certified(guided.certificate, f"{settings.guide} guide", "svi"),
+        *([] if guided.converged else [still_rising(settings.steps, guided.rising)]),
+        *([one_mode(target)] if target.networks else []),
+    )
+    center = guided.flat.mean(axis=0)
+    result = _sampled(target, draws, sizes, center, optimum.flat, findings)
+    words = asdict(settings) | {"draws": shape[1], "chains": shape[0]}
+    words |= {"elbo": guided.elbo} | guided.certificate.words
+    return replace(
+        result,
+        method="svi",
+        status=Status.APPROXIMATED,
+        steps=settings.steps,
+        history=guided.history,
+        options=words,
+    )
+
+
+def _shape(options: Mapping[str, Any]) -> tuple[tuple[int, int], nuts.Settings]:
+    """Return chains and draws of independent draws, in the words of the sampler."""
+    named = {name: options[name] for name in ("draws", "chains") if name in options}
+    settings = nuts.Settings(**named)
+    return (settings.chains, int(settings.draws)), settings
+
+
+def _refuse_guide(target: Target, guide: str) -> None:
+    link = target.structure.link
+    if link.partial and not target.structure.family.has_sigma:
+        raise SpecificationError(
+            explain(
+                "a Gaussian guide has draws outside the domain of this link, where its ELBO is "
+                "minus infinity",
+                link=link.label,
+                advice='use fit("nuts"), or fit("laplace")',
+            )
+        )
+    if guide == "full" and target.size > variational.LARGEST_FULL:
+        raise SpecificationError(
+            explain(
+                "the full guide would have too many parameters",
+                unknowns=target.size,
+                advice='use guide="low_rank" or "mean_field"; the full one ends at '
+                f"{variational.LARGEST_FULL} unknowns",
+            )
+        )
+
+
+def _units(
+    target: Target, mode: np.ndarray, guide: str
+) -> tuple[np.ndarray, dict[str, np.ndarray] | None]:
+    """Return the units of a guide, and the parameters it starts from where they are not 0 and 1."""
+    if target.networks and target.size > LARGEST_HESSIAN:
+        # Narrower than the priors, as nothing else is known of so many weights.
+        return target.prior_scales * NARROW, None
+    if target.networks:
+        hessian = gauss_newton_at(target, mode)
+    else:
+        hessian = hessian_at(target, mode, information="observed", jacobian=True)
+    if guide == "full":
+        return precondition(hessian), None
+    diagonal = np.diagonal(hessian)
+    scale = 1 / np.sqrt(np.where(np.isfinite(diagonal) & (diagonal > 0), diagonal, 1.0))
+    if guide == "mean_field" or not np.isfinite(hessian).all():
+        return scale, None
+    return scale, variational.leading(hessian * np.outer(scale, scale))
 
 
 def _nuts(

@@ -19,7 +19,7 @@ class Result:
     Attributes
     ----------
     method : str
-        ``"mle"``, ``"map"`` or ``"nuts"``.
+        ``"mle"``, ``"map"``, ``"laplace"``, ``"svi"`` or ``"nuts"``.
     status : Status
         How it ended.
     theta : ndarray, shape (k,)
@@ -40,7 +40,7 @@ class Result:
     steps : int
         Steps taken by the optimiser, or draws of each chain.
     history : ndarray
-        Loss after each step.
+        Loss after each step; for ``"svi"`` the negative ELBO (nats) before it.
     draws : dict of ndarray, shape (chains, draws, ...)
         Draws by variable (Intercept, beta without padding, sigma); empty for a point fit.
     sample_stats : dict of ndarray, shape (chains, draws)
@@ -77,3 +77,8 @@ class Result:
     members: np.ndarray | None = None
     options: dict[str, Any] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+
+    @property
+    def certified(self) -> bool:
+        """Whether importance weights speak for the draws, in the place of R-hat and ESS."""
+        return "k_hat" in self.options

@@ -3,6 +3,7 @@
 * ``mle``: flat priors, Newton by default, covariance by the information or a sandwich
 * ``map``: the mode of the posterior density of the parameters as named, covariance by curvature
 * ``laplace``: draws around the mode of the unconstrained density, with a certificate
+* ``svi``: draws from a Gaussian guide fitted to the posterior, with the same certificate
 * ``nuts``: the full posterior, started from that mode
 * ``auto``: ``laplace`` where its certificate holds, else ``nuts``
 """
@@ -58,7 +59,7 @@ def run(
     ----------
     target : Target
         The model on its data; with flat priors for ``"mle"``.
-    method : {"mle", "map", "laplace", "nuts", "auto"}
+    method : {"mle", "map", "laplace", "svi", "nuts", "auto"}
         What to compute.
     options : dict
         Options of the method, checked by `check_options`; clusters are in the target.
@@ -91,7 +92,7 @@ def _run(
 ) -> Result:
     if target.flat_priors:
         refuse_impossible(target)
-    if method in ("nuts", "laplace", "auto"):
+    if method in ("nuts", "laplace", "svi", "auto"):
         return posterior(target, method, options, seed, report, checkpoint)
     members = None
     if target.networks or any(options.get(name) is not None for name in TRAINING):

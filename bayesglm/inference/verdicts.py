@@ -9,7 +9,7 @@ import numpy as np
 from bayesglm.errors import Finding, Status
 
 if TYPE_CHECKING:
-    from bayesglm.inference.laplace import Certificate
+    from bayesglm.inference.importance import Certificate
     from bayesglm.inference.newton import Optimum
     from bayesglm.inference.nuts import Draws, Settings
     from bayesglm.inference.target import Target
@@ -22,6 +22,8 @@ __all__ = [
     "interrupted",
     "last_layer",
     "long_warmup",
+    "one_mode",
+    "still_rising",
 ]
 
 
@@ -147,24 +149,33 @@ def _local(target: Target, method: str, optimum: Optimum) -> tuple[Finding, ...]
     return tuple(found)
 
 
-def certified(certificate: Certificate) -> Finding:
-    """Return what the certificate of a Laplace approximation says."""
+def certified(certificate: Certificate, what: str, code: str) -> Finding:
+    """Return what the certificate of an approximation says.
+
+    Parameters
+    ----------
+    certificate : Certificate
+    what : str
+        The approximation in words, as ``"Laplace approximation"``.
+    code : str
+        The method.
+    """
     numbers = (
         f"Pareto k-hat {certificate.k_hat:.2f} (limit {certificate.threshold:.2f}), importance ESS "
         f"{certificate.ess:,.0f} of {certificate.proposals:,} proposals ({certificate.proposal})"
     )
     if certificate.holds:
         return Finding(
-            "laplace",
+            code,
             "note",
-            f"The Laplace approximation holds: {numbers}.",
+            f"The {what} holds: {numbers}.",
             value=certificate.k_hat,
             threshold=certificate.threshold,
         )
     return Finding(
-        "laplace",
+        code,
         "error",
-        f"The Laplace approximation does not {_failing(certificate)}: {numbers}.",
+        f"The {what} does not {_failing(certificate)}: {numbers}.",
         value=certificate.k_hat,
         threshold=certificate.threshold,
         advice='Use fit("nuts").',
@@ -244,6 +255,28 @@ def interrupted(draws: Draws, settings: Settings) -> Finding | None:
         f"Interrupted after {number:,}{wanted} draws a chain: these are kept.",
         value=number,
         advice="Fit again for all of them.",
+    )
+
+
+def still_rising(steps: int, rising: float) -> Finding:
+    """Return that a guide has not converged."""
+    return Finding(
+        "step-limit",
+        "warning",
+        f"After {steps:,} steps the ELBO was still rising: about {rising:.2g} nats are missing.",
+        value=rising,
+        advice="Raise steps=.",
+    )
+
+
+def one_mode(target: Target) -> Finding:
+    """Return what a guide of networks leaves out."""
+    names = ", ".join(network.name for network, _ in target.networks)
+    return Finding(
+        "one-mode",
+        "warning",
+        f"The posterior of {names} has many modes; the guide, and its certificate, are of one.",
+        advice='Use fit("nuts") where the data allow.',
     )
 
 
