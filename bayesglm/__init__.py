@@ -16,6 +16,7 @@ Start with a model and ask it for a fit:
 from __future__ import annotations
 
 from bayesglm import datasets, links
+from bayesglm.caching import cache
 from bayesglm.errors import (
     BayesGLMError,
     BayesGLMWarning,
@@ -47,6 +48,7 @@ __all__ = [
     "SpecificationError",
     "Status",
     "StorageError",
+    "cache",
     "datasets",
     "links",
     "load",

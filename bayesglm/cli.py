@@ -1,10 +1,13 @@
 """The command line: ``bayesglm demo``, ``bayesglm fit``, ``bayesglm predict``.
 
+Compiled programs are kept in the user's cache folder, unless ``JAX_COMPILATION_CACHE_DIR`` names
+another or ``BAYESGLM_CACHE=off`` says no.
 Errors of the package are one line on standard error and exit code 1; no traceback.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -13,7 +16,8 @@ from typing import Annotated, Any
 import typer
 
 from bayesglm import datasets
-from bayesglm.errors import BayesGLMError, BayesGLMWarning, InferenceError
+from bayesglm.caching import cache
+from bayesglm.errors import BayesGLMError, BayesGLMWarning, InferenceError, StorageError
 from bayesglm.fit import Fit, load
 from bayesglm.frames import read_table
 from bayesglm.model import Model
@@ -161,11 +165,23 @@ def _print_probability(fits: dict[str, Fit], newdata: Any, title: str) -> None:
     Console().print(table)
 
 
+def _cache() -> None:
+    """Keep compiled programs for the next call of the command line."""
+    if os.environ.get("BAYESGLM_CACHE") == "off" or os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        return
+    try:
+        cache()
+    except StorageError:
+        # A home that cannot be written to is no reason not to fit.
+        return
+
+
 def main() -> None:
     """Run the command line; turn the package's errors into one line and exit code 1."""
     with warnings.catch_warnings():
         # The findings stand under the printed table already.
         warnings.simplefilter("ignore", BayesGLMWarning)
+        _cache()
         try:
             app()
         except BayesGLMError as error:

@@ -7,12 +7,14 @@ likelihood, and prior and posterior predictive draws are all read off this funct
 
     log p(y, theta) = sum_i w_i log p(y_i | eta_i) + log p(theta)
 
-Rows with weight 0 (absent rows, padding) are masked, because 0 times minus infinity is not 0.
+Rows with weight 0 (absent rows, padding) are masked where a log probability may be minus infinity,
+because 0 times that is not 0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -93,6 +95,11 @@ class Structure:
     sites: tuple[Site, ...]
     size: int
 
+    @property
+    def unmasked(self) -> bool:
+        """Whether rows of weight 0 need no mask: 0 times a finite number is 0."""
+        return self.link.branchless and not self.family.has_sigma
+
 
 def linear_predictor(structure: Structure, data: Data) -> Array:
     """Declare the sites of the predictors; return eta of the rows, shape (n,), link scale."""
@@ -109,7 +116,8 @@ def model(structure: Structure, data: Data, *, observed: bool = True) -> None:
     outcome = structure.family.distribution(
         eta, data.trials, structure.link, sigma=sigma, aggregated=structure.aggregated
     )
-    with handlers.mask(mask=data.weights > 0), handlers.scale(scale=data.weights):
+    masked = nullcontext() if structure.unmasked else handlers.mask(mask=data.weights > 0)
+    with masked, handlers.scale(scale=data.weights):
         numpyro.sample("y", outcome, obs=data.y if observed else None)
 
 
@@ -157,9 +165,11 @@ def _prior_of(trace: dict[str, Any]) -> Array:
     return sum((jnp.sum(s["fn"].log_prob(s["value"])) for s in latent), jnp.zeros(()))
 
 
-def _likelihood_of(trace: dict[str, Any]) -> Array:
+def _likelihood_of(structure: Structure, trace: dict[str, Any]) -> Array:
     site = trace["y"]
     weight = site["scale"]
+    if structure.unmasked:
+        return weight * site["fn"].log_prob(site["value"])
     # The inner `where` keeps an infinite masked value from reaching the product and its gradient.
     rows = jnp.where(weight > 0, site["fn"].log_prob(site["value"]), 0.0)
     return weight * rows
@@ -177,13 +187,13 @@ def log_prior(structure: Structure, data: Data, flat: Array, *, jacobian: bool) 
 
 def pointwise(structure: Structure, data: Data, flat: Array) -> Array:
     """Return w_i log p(y_i | eta_i) for every row, shape (n,), 0 where the weight is 0."""
-    return _likelihood_of(_trace(structure, data, flat)[0])
+    return _likelihood_of(structure, _trace(structure, data, flat)[0])
 
 
 def log_density(structure: Structure, data: Data, flat: Array, *, jacobian: bool) -> Array:
     """Return log p(y, theta) at an unconstrained point; see `log_prior` for ``jacobian``."""
     trace, log_jacobian, _ = _trace(structure, data, flat)
-    density = jnp.sum(_likelihood_of(trace)) + _prior_of(trace)
+    density = jnp.sum(_likelihood_of(structure, trace)) + _prior_of(trace)
     return density + (log_jacobian if jacobian else 0.0)
 
 

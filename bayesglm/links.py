@@ -131,6 +131,11 @@ class Link:
         return self.builtin and self.name in ("logit", "cauchit", "student_t")
 
     @property
+    def branchless(self) -> bool:
+        """Whether log p and log q are finite and without a choice: XLA sums them 3 times faster."""
+        return self.builtin and self.name == "logit"
+
+    @property
     def builtin(self) -> bool:
         """Whether the link belongs to the package."""
         return self.core is not None

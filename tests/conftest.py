@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
 
 import bayesglm as bg
+
+# The command line would keep programs in the home of whoever runs the tests.
+os.environ["BAYESGLM_CACHE"] = "off"
 
 
 @pytest.fixture(scope="session")

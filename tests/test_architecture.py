@@ -77,6 +77,7 @@ FLOORS = {
     "model": 8,
     # 9 showing
     # 10 doors
+    "caching": 10,
     "cli": 10,
     "__main__": 10,
     "__init__": 10,
@@ -115,6 +116,8 @@ SIDEWAYS = {
     "model": {"fitting"},
     "resuming": {"fitting"},
     "__main__": {"cli"},
+    "cli": {"caching"},
+    "__init__": {"caching"},
 }
 # Helpers of a noun name its class in their annotations, and only there.
 ANNOTATIONS = {

@@ -131,11 +131,11 @@ class Chains:
 
     def advance(self, total: int) -> None:
         """Bring every chain to ``total`` steps of the present phase."""
-        words = self._place()
         if not self.compiled and any(unit.done < total for unit in self.units):
             # A call with no step compiles the program, before the threads would all do it.
-            self._step(0, words, 0)
+            self._step(0, self._place(), 0)
             self.compiled = True
+        words = self._place()
 
         def go(place: int) -> None:
             with scope(self.target.precision):

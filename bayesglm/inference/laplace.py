@@ -42,9 +42,13 @@ PILOT = 4_000
 # Degrees of freedom of the heavy-tailed proposals.
 DF = 4.0
 # Bytes that rows times a block of proposals may take: about what a cache holds.
-MEMORY = 32 * 2**20
+MEMORY = 64 * 2**20
 # Distances from the mode, in Laplace sds, at which the sides of an axis are measured.
 DISTANCES = np.array([0.5, 1.0, 1.5, 2.0, 3.0, 4.0])
+
+
+# Flat vectors, log densities and log weights of blocks of proposals.
+type _Blocks = tuple[tuple[np.ndarray, ...], ...]
 
 
 class _Proposal(NamedTuple):
@@ -154,11 +158,14 @@ def approximate(
         data = target.arrays
         centre, scale = jnp.asarray(mode, number), jnp.asarray(w, number)
         ones = np.ones(w.shape[1])
-        length = max(1, min(2_000, MEMORY // (8 * data.y.shape[0])))
+        length = _block(data)
 
-        def weigh(name: str, proposal: _Proposal, count: int, key: Array) -> Weighed:
-            blocks: list[tuple[np.ndarray, ...]] = []
-            for block in range(-(-count // length)):
+        def weigh(
+            name: str, proposal: _Proposal, count: int, key: Array, begun: _Blocks = ()
+        ) -> tuple[Weighed, _Blocks]:
+            """Weigh ``count`` proposals, those of blocks that were begun with among them."""
+            blocks = list(begun)
+            for block in range(len(blocks), -(-count // length)):
                 drawn = _propose(
                     target.structure,
                     data,
@@ -171,7 +178,7 @@ def approximate(
                 if report is not None and count != PILOT:
                     report(min((block + 1) * length, FACTOR * draws), 0)
             parts = [np.concatenate(part) for part in zip(*blocks, strict=True)]
-            return Weighed(parts[0], parts[1], *smooth(parts[2]))
+            return Weighed(parts[0], parts[1], *smooth(parts[2])), tuple(blocks)
 
         def make(left: np.ndarray, right: np.ndarray) -> _Proposal:
             one, other = jnp.asarray(left, number), jnp.asarray(right, number)
@@ -179,10 +186,10 @@ def approximate(
 
         key = jax.random.key(seed)
         name, proposal = "normal", make(ones, ones)
-        pilot = weigh(name, proposal, PILOT, jax.random.fold_in(key, 1))
+        pilot, blocks = weigh(name, proposal, PILOT, key)
         found = None
         if pilot.k_hat <= GOOD:
-            found = weigh(name, proposal, FACTOR * draws, key)
+            found, blocks = weigh(name, proposal, FACTOR * draws, key, blocks)
         if found is None or not found.k_hat <= GOOD:
             left, right = _sides(target, data, centre, scale)
             others = {
@@ -192,10 +199,17 @@ def approximate(
             }
             best = np.nan_to_num(pilot.k_hat if found is None else found.k_hat, nan=np.inf)
             for rank, (other, candidate) in enumerate(others.items(), 2):
-                k_hat = weigh(other, candidate, PILOT, jax.random.fold_in(key, rank)).k_hat
-                if k_hat < best:
-                    name, proposal, best = other, candidate, k_hat
-            found = weigh(name, proposal, FACTOR * draws, key)
+                own = jax.random.fold_in(key, 2**30 + rank)
+                other_pilot, begun = weigh(other, candidate, PILOT, own)
+                if other_pilot.k_hat < best:
+                    best, blocks, key = other_pilot.k_hat, begun, own
+                    name, proposal = other, candidate
+            found, blocks = weigh(name, proposal, FACTOR * draws, key, blocks)
         if found.lost(draws) > 0:
-            found = weigh(name, proposal, factor(found, draws) * draws, key)
+            found, _ = weigh(name, proposal, factor(found, draws) * draws, key, blocks)
     return resample(found, draws, seed=seed, proposal=name)
+
+
+def _block(data: Data) -> int:
+    """Return the proposals weighed together, so that a block stays in cache."""
+    return max(1, min(2_000, MEMORY // (8 * data.y.shape[0])))

@@ -73,6 +73,8 @@ class _State(NamedTuple):
 def row_log_prob(structure: Structure, data: Data, eta: Array) -> Array:
     """Return w_i log p(y_i | eta_i) without the binomial coefficient, shape (n,)."""
     rows = structure.family.log_prob(eta, data.y, data.trials, structure.link)
+    if structure.unmasked:
+        return data.weights * rows
     return jnp.where(data.weights > 0, data.weights * rows, 0.0)
 
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bayesglm.errors import Finding, SpecificationError, Status, explain
-from bayesglm.inference import nuts, variational
+from bayesglm.inference import laplace, nuts, variational
+from bayesglm.inference.ahead import load
 from bayesglm.inference.covariance import gauss_newton_at, gradient_at, hessian_at, invert
 from bayesglm.inference.evaluation import eta_draws, evaluate, named_draws
 from bayesglm.inference.importance import Certificate
 from bayesglm.inference.kernel import DENSE, precondition
-from bayesglm.inference.laplace import approximate
 from bayesglm.inference.local import LARGEST_HESSIAN, local_optima, starts
 from bayesglm.inference.mode import find_mode, refuse_divergence
 from bayesglm.inference.result import Result
@@ -81,6 +81,8 @@ def posterior(
     InferenceError
         If the posterior is improper.
     """
+    # R-hat, ESS and k-hat.
+    load("arviz_stats.base")
     if method == "svi":
         return _svi(target, options, seed, report)
     if target.networks:
@@ -148,7 +150,7 @@ def _laplace(
     report: Report,
 ) -> tuple[Result, Certificate]:
     shape, settings = _shape(options)
-    flat, density, certificate = approximate(
+    flat, density, certificate = laplace.approximate(
         target, mode, w, draws=shape[0] * shape[1], seed=seed, report=report
     )
     draws = nuts.Draws(flat.reshape(*shape, -1), {"lp": density.reshape(shape)})
