@@ -1,4 +1,4 @@
-"""The command line: ``bayesglm demo``, ``bayesglm fit``, ``bayesglm predict``.
+"""The command line: ``bayesglm demo``, ``fit``, ``resume``, ``predict``.
 
 Compiled programs are kept in the user's cache folder, unless ``JAX_COMPILATION_CACHE_DIR`` names
 another or ``BAYESGLM_CACHE=off`` says no.
@@ -21,6 +21,7 @@ from bayesglm.errors import BayesGLMError, BayesGLMWarning, InferenceError, Stor
 from bayesglm.fit import Fit, load
 from bayesglm.frames import read_table
 from bayesglm.model import Model
+from bayesglm.resuming import resume
 
 __all__ = ["app", "main"]
 
@@ -54,6 +55,9 @@ def fit(
     missing: Annotated[str, typer.Option(help="error, or drop.")] = "error",
     cov: Annotated[str | None, typer.Option(help="nonrobust, HC0 to HC3 (mle only).")] = None,
     cluster: Annotated[str | None, typer.Option(help="Column of clusters (mle only).")] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="A new .npz file to resume from (nuts only).")
+    ] = None,
     seed: Seed = 0,
 ) -> None:
     """Fit a model to a CSV or Parquet file and print its table."""
@@ -69,11 +73,25 @@ def fit(
         event=event,
         missing=missing,  # type: ignore[arg-type]  # checked by the model, with our error
     )
-    options = {"cov": cov, "cluster": cluster} if method == "mle" else {}
-    result = model.fit(method, seed=seed, **options)  # type: ignore[arg-type]
-    typer.echo(str(result))
+    given: dict[str, Any] = {"cov": cov, "cluster": cluster, "checkpoint": checkpoint}
+    # An option of another method is refused by name, not dropped.
+    options = {name: value for name, value in given.items() if value is not None}
+    _show(model.fit(method, seed=seed, **options), out)
+
+
+@app.command(name="resume")
+def go_on(
+    checkpoint: Annotated[Path, typer.Argument(help="Written by `bayesglm fit --checkpoint`.")],
+    out: Annotated[Path | None, typer.Option(help="Save the fit as netCDF here.")] = None,
+) -> None:
+    """Go on with a run that was stopped, and print its table."""
+    _show(resume(checkpoint), out)
+
+
+def _show(fitted: Fit, out: Path | None) -> None:
+    typer.echo(str(fitted))
     if out is not None:
-        result.save(out)
+        fitted.save(out)
         typer.echo(f"\nsaved to {out}")
 
 

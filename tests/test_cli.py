@@ -128,3 +128,23 @@ def test_help_names_the_commands():
     text = CliRunner().invoke(cli.app, ["--help"]).output
     for command in ("demo", "fit", "predict"):
         assert command in text
+
+
+def test_a_checkpoint_and_its_resumption(csv, tmp_path):
+    path, out = tmp_path / "run.npz", tmp_path / "fit.nc"
+    code, first, _ = run(
+        "fit", csv, "claimed ~ x", "--method", "nuts", "--seed", "1", "--checkpoint", path
+    )
+    assert code == 0
+    code, again, _ = run("resume", path, "--out", out)
+    assert code == 0
+    assert again.splitlines()[-1] == f"saved to {out}"
+    # The table is the same; the header has the seconds.
+    assert first.splitlines()[-3:] == [line for line in again.splitlines() if line][-4:-1]
+    assert bg.load(out).method == "nuts"
+    code, _, err = run("fit", csv, "claimed ~ x", "--checkpoint", path)
+    assert code == 1
+    assert 'method "mle" has no option "checkpoint"' in err
+    code, _, err = run("resume", tmp_path / "nothing.npz")
+    assert code == 1
+    assert "no such file" in err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from bayesglm.generative import Data, Structure, eta_at, log_density, pointwise, reported
+from bayesglm.generative import Data, Structure, eta_at, log_prior, pointwise, reported
 from bayesglm.precision import scope
 
 if TYPE_CHECKING:
     from bayesglm.inference.target import Target
 
-__all__ = ["eta_draws", "evaluate", "named_draws"]
+__all__ = ["eta_draws", "evaluate", "named_draws", "relative_to"]
 
 # Bytes that a block of draws may take.
 MEMORY = 128 * 2**20
@@ -26,9 +27,25 @@ MEMORY = 128 * 2**20
 def _evaluate(structure: Structure, data: Data, flat: Array) -> tuple[dict[str, Array], Any, Any]:
     return (
         reported(structure, data, flat),
-        jnp.sum(pointwise(structure, data, flat)),
-        log_density(structure, data, flat, jacobian=False),
+        pointwise(structure, data, flat),
+        log_prior(structure, data, flat, jacobian=False),
     )
+
+
+def relative_to(target: Target, flat: np.ndarray) -> Target:
+    """Return a target whose density is summed relative to a point, the constant in double.
+
+    Of use in single precision alone: see `Data.reference`.
+    """
+    if target.precision == "float64":
+        return target
+    with scope(target.precision):
+        point = jnp.asarray(flat, target.data.y.dtype)
+        rows = _evaluate(target.structure, target.arrays, point)[1]
+        total = float(np.sum(np.asarray(rows, float)))
+        host = np.asarray(rows)
+    data = target.data._replace(reference=host)  # type: ignore[arg-type]
+    return replace(target, data=data, left_out=target.left_out + total, device=None).placed()
 
 
 def evaluate(target: Target, flat: np.ndarray) -> dict[str, Any]:
@@ -43,9 +60,11 @@ def evaluate(target: Target, flat: np.ndarray) -> dict[str, Any]:
     with scope(target.precision):
         data = target.arrays
         point = jnp.asarray(flat, target.data.y.dtype)
-        found, total, density = _evaluate(target.structure, data, point)
+        found, rows, prior = _evaluate(target.structure, data, point)
         values = {name: np.asarray(value, float) for name, value in found.items()}
-        loglik = float(total) + target.left_out
+        # Summed in double, whatever the precision of the rows.
+        loglik = float(np.sum(np.asarray(rows, float)))
+        loglik += target.log_coefficient if target.merged else 0.0
     theta = values["beta"][: target.p]
     if target.intercept:
         theta = np.concatenate([[values["Intercept"]], theta])
@@ -59,7 +78,7 @@ def evaluate(target: Target, flat: np.ndarray) -> dict[str, Any]:
         "sigma": sigma,
         "loglik": loglik,
         "loss": loss,
-        "log_posterior": float(density) + target.left_out,
+        "log_posterior": loglik + float(prior),
     }
 
 

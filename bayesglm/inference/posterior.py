@@ -13,7 +13,7 @@ from bayesglm.errors import Finding, SpecificationError, Status, explain
 from bayesglm.inference import laplace, nuts, variational
 from bayesglm.inference.ahead import load
 from bayesglm.inference.covariance import gauss_newton_at, gradient_at, hessian_at, invert
-from bayesglm.inference.evaluation import eta_draws, evaluate, named_draws
+from bayesglm.inference.evaluation import eta_draws, evaluate, named_draws, relative_to
 from bayesglm.inference.importance import Certificate
 from bayesglm.inference.kernel import DENSE, precondition
 from bayesglm.inference.local import LARGEST_HESSIAN, local_optima, starts
@@ -92,6 +92,7 @@ def posterior(
     optimum = find_mode(target, {}, jacobian=True)
     refuse_divergence(target, optimum)
     hessian = hessian_at(target, optimum.flat, information="observed", jacobian=True)
+    target = relative_to(target, optimum.flat)
     if method == "nuts":
         return _nuts(target, optimum, hessian, options, seed, report, checkpoint)
     w = precondition(hessian)
@@ -182,6 +183,7 @@ def _svi(
         optimum = find_mode(target, {}, jacobian=True)
         refuse_divergence(target, optimum)
     w, init = _units(target, optimum.flat, settings.guide)
+    target = relative_to(target, optimum.flat)
     shape, sizes = _shape(options)
     guided = variational.approximate(
         target,
@@ -329,7 +331,7 @@ def _sampled(
     begin: np.ndarray,
     findings: tuple[Finding, ...],
 ) -> Result:
-    draws.stats["lp"] = draws.stats["lp"] + target.left_out
+    draws.stats["lp"] = draws.stats["lp"].astype(float) + target.left_out
     named = named_draws(target, draws.flat)
     parts = [named["Intercept"][..., None]] if target.intercept else []
     k = len(target.places)

@@ -90,8 +90,10 @@ class Target:
         sum of weights times trials.
     log_coefficient : float
         sum of weights times the log binomial coefficient.
+    merged : bool
+        Whether equal rows were taken together: their density is without that coefficient.
     left_out : float
-        The part of it that the density of merged rows does not have.
+        What must be added to the density: the coefficient of merged rows, the sum of a reference.
     copies : ndarray, shape (padded n,), or None
         Equal rows that each stands for, where sampling weights need to know.
     cluster : ndarray of int, shape (n,), or None
@@ -113,6 +115,7 @@ class Target:
     sd: np.ndarray
     effective: float
     log_coefficient: float
+    merged: bool
     left_out: float
     copies: np.ndarray | None
     cluster: np.ndarray | None
@@ -381,6 +384,7 @@ def build(
         sd=np.where(sd > 0, sd, 1.0),
         effective=float(np.sum(design.weights * design.trials)),
         log_coefficient=coefficient,
+        merged=together,
         left_out=coefficient if together else 0.0,
         copies=None if given.copies is None else pad_rows(given.copies, rows),
         cluster=given.cluster,
