@@ -106,11 +106,11 @@ def interval(fit: Fit, newdata: Any, level: float) -> tuple[np.ndarray, np.ndarr
 
 def _delta(fit: Fit, eta: np.ndarray, matrix: Any, tail: float) -> np.ndarray:
     """Return the response at eta and at the ends of its normal interval, shape (3, n)."""
-    from scipy.stats import norm
+    from scipy.special import ndtri
 
     dense = matrix if isinstance(matrix, np.ndarray) else matrix.toarray()
     rows = np.column_stack([np.ones(len(eta)), dense]) if fit.design.intercept else dense
-    reach = norm.ppf(tail) * np.sqrt(np.sum((rows @ fit.result.cov) * rows, axis=1))
+    reach = ndtri(tail) * np.sqrt(np.sum((rows @ fit.result.cov) * rows, axis=1))
     ends = np.stack([eta, eta - reach, eta + reach])
     if not fit.spec.family.has_sigma:
         ends = np.clip(ends, *fit.spec.link.domain)
