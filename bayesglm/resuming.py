@@ -51,7 +51,7 @@ def resume(
     >>> import bayesglm as bg
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "run.npz"
     >>> model = bg.Model("damage ~ temperature", bg.datasets.challenger())
-    >>> fit = model.fit("nuts", draws=100, chains=2, seed=1, checkpoint=path)
+    >>> fit = model.fit("nuts", seed=1, checkpoint=path)
     >>> bool((bg.resume(path).coef == fit.coef).all())
     True
     """
