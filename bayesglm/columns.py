@@ -11,6 +11,10 @@ from bayesglm.priors import ColumnFacts
 
 __all__ = ["facts"]
 
+# Columns read together: a line of the cache holds 8 numbers of a row.
+TOGETHER = 8
+ROWS = 4_096
+
 
 def facts(
     matrix: Any,
@@ -37,7 +41,7 @@ def facts(
     if copies is None:
         copies = np.ones(len(weights))
     if isinstance(matrix, np.ndarray):
-        numbers = [_dense_facts(matrix[:, j], weights, live, copies) for j in range(len(terms))]
+        numbers = _dense_facts(matrix, weights, live, copies)
     else:
         numbers = _sparse_facts(matrix, weights, live, copies)
     return tuple(
@@ -47,24 +51,58 @@ def facts(
 
 
 def _dense_facts(
-    values: np.ndarray, weights: np.ndarray, live: np.ndarray, copies: np.ndarray
-) -> dict[str, Any]:
-    if not live.all():
-        values, weights, copies = values[live], weights[live], copies[live]
-    lower, upper = float(values.min()), float(values.max())
-    binary = bool(((values == lower) | (values == upper)).all())
-    mean = float(np.average(values, weights=weights))
-    n = float(copies.sum())
-    mean_rows = float(np.sum(copies * values) / n)
-    return {
-        "kind": "constant" if lower == upper else ("binary" if binary else "numeric"),
-        "mean": mean,
-        "sd": float(np.sqrt(np.average((values - mean) ** 2, weights=weights))),
-        "minimum": lower,
-        "maximum": upper,
-        "mean_rows": mean_rows,
-        "sd_rows": float(np.sqrt(np.sum(copies * (values - mean_rows) ** 2) / max(n - 1, 1))),
-    }
+    matrix: np.ndarray, weights: np.ndarray, live: np.ndarray, copies: np.ndarray
+) -> list[dict[str, Any]]:
+    everything = live.all()
+    if not everything:
+        weights, copies = weights[live], copies[live]
+    # Where rows count alike, the weighted numbers are those of the rows.
+    alike = bool(weights.min() == weights.max() and copies.min() == copies.max())
+    total, n = float(weights.sum()), float(copies.sum())
+    found = []
+    for first in range(0, matrix.shape[1], TOGETHER):
+        some = matrix[:, first : first + TOGETHER]
+        for values in _columns_first(some if everything else some[live]):
+            lower, upper = float(values.min()), float(values.max())
+            if alike:
+                mean = mean_rows = float(values.mean())
+                spread = float(((values - mean) ** 2).mean())
+                rows = spread * n
+            else:
+                mean = float(np.sum(weights * values) / total)
+                mean_rows = float(np.sum(copies * values) / n)
+                spread = float(np.sum(weights * (values - mean) ** 2) / total)
+                rows = float(np.sum(copies * (values - mean_rows) ** 2))
+            found.append(
+                {
+                    "kind": _kind(values, lower, upper),
+                    "mean": mean,
+                    "sd": float(np.sqrt(spread)),
+                    "minimum": lower,
+                    "maximum": upper,
+                    "mean_rows": mean_rows,
+                    "sd_rows": float(np.sqrt(rows / max(n - 1, 1))),
+                }
+            )
+    return found
+
+
+def _columns_first(matrix: np.ndarray) -> np.ndarray:
+    """Return the transposed matrix, copied block by block to stay in cache."""
+    found = np.empty(matrix.shape[::-1])
+    for begin in range(0, len(matrix), ROWS):
+        found[:, begin : begin + ROWS] = matrix[begin : begin + ROWS].T
+    return found
+
+
+def _kind(values: np.ndarray, lower: float, upper: float) -> str:
+    if lower == upper:
+        return "constant"
+    # A look at some rows spares most columns of numbers the look at all.
+    for part in (values[:1_000], values):
+        if not ((part == lower) | (part == upper)).all():
+            return "numeric"
+    return "binary"
 
 
 def _sparse_facts(

@@ -216,7 +216,14 @@ def place(
     if isinstance(matrix, np.ndarray):
         values: Any = aligned((k, rows), dtype)
         values[:first] = 1
-        np.subtract(matrix.T, center[:, None], out=values[first : first + p, :n], casting="unsafe")
+        for begin in range(0, n, BLOCK):
+            part = slice(begin, min(begin + BLOCK, n))
+            np.subtract(
+                matrix[part].T,
+                center[:, None],
+                out=values[first : first + p, part],
+                casting="unsafe",
+            )
         values[:, n:] = values[:, :1]
         return DenseColumns(values)
     return _place_sparse(matrix.tocsc(), center, first, k, rows, dtype)

@@ -158,10 +158,14 @@ def refuse_infinite(matrix: Any, terms: Sequence[str]) -> None:
     values = matrix if isinstance(matrix, np.ndarray) else matrix.data
     if not values.size:
         return
-    for j, term in enumerate(terms):
-        part = matrix[:, j] if isinstance(matrix, np.ndarray) else _stored(matrix, j)
+    if isinstance(matrix, np.ndarray):
         # Two passes without a copy; NaN and infinity end up in the extremes.
-        size = max(-float(part.min(initial=0.0)), float(part.max(initial=0.0)))
+        sizes = np.maximum(-matrix.min(axis=0), matrix.max(axis=0))
+        columns = [matrix[:, j] for j in range(len(terms))]
+    else:
+        columns = [_stored(matrix, j) for j in range(len(terms))]
+        sizes = np.array([np.abs(part).max(initial=0.0) for part in columns])
+    for term, size, part in zip(terms, sizes.tolist(), columns, strict=True):
         if size == 0 or 1 / LARGEST <= size <= LARGEST:
             continue
         if not np.isfinite(part).all():
