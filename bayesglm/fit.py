@@ -12,8 +12,8 @@ import numpy as np
 
 from bayesglm import datatree, predicting, printing, requested, storage, summaries, tables
 from bayesglm.errors import DataError, Finding, SpecificationError, Status, explain
+from bayesglm.implied import target_of
 from bayesglm.inference.covariance import check_words, covariance
-from bayesglm.inference.target import Target, build
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from bayesglm.design import Design
     from bayesglm.inference.result import Result
+    from bayesglm.inference.target import Target
     from bayesglm.priors import Priors
     from bayesglm.spec import Spec
 
@@ -231,17 +232,7 @@ class Fit:
     def _target(self, **words: Any) -> Target:
         if self.design.matrix is None:
             raise DataError(explain("the fit was saved without its data", advice="fit again"))
-        return build(
-            self.design,
-            self.priors,
-            family=self.spec.family,
-            link=self.spec.link,
-            networks=self.spec.add,
-            precision=self.spec.precision,
-            flat=self.method == "mle",
-            sampling=self.spec.weights_kind == "sampling",
-            **words,
-        )
+        return target_of(self.spec, self.design, self.priors, flat=self.method == "mle", **words)
 
     @cached_property
     def data(self) -> xr.DataTree:

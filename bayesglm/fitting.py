@@ -14,10 +14,10 @@ import numpy as np
 from bayesglm.convergence import diagnose_draws
 from bayesglm.errors import Finding, SpecificationError, explain
 from bayesglm.fit import NETWORK_ERRORS, Fit
+from bayesglm.implied import target_of
 from bayesglm.inference.checkpoint import Checkpoint
 from bayesglm.inference.options import check_options, steps_of
 from bayesglm.inference.run import run
-from bayesglm.inference.target import Target, build
 from bayesglm.packing import pack
 from bayesglm.progress import bar
 
@@ -26,24 +26,10 @@ if TYPE_CHECKING:
     from bayesglm.priors import Priors
     from bayesglm.spec import Spec
 
-__all__ = ["fit_model", "seed_of", "target_of", "versions"]
+__all__ = ["fit_model", "seed_of", "versions"]
 
 # What the draws of a run depend on beside its seed and options.
 PACKAGES = ("bayesglm", "jax", "jaxlib", "numpyro", "numpy")
-
-
-def target_of(spec: Spec, design: Design, priors: Priors, **words: Any) -> Target:
-    """Return a model as inference sees it; ``words`` as for `bayesglm.inference.target.build`."""
-    return build(
-        design,
-        priors,
-        family=spec.family,
-        link=spec.link,
-        networks=spec.add,
-        precision=spec.precision,
-        sampling=spec.weights_kind == "sampling",
-        **words,
-    )
 
 
 def fit_model(

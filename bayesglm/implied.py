@@ -1,8 +1,9 @@
-"""The priors of a model on its data: their numbers, those of its networks, what they imply for p."""
+"""A model on its data: its target, its priors in numbers, and what these imply for p."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from bayesglm.presets import resolve
 from bayesglm.priors import Baseline, Priors
 from bayesglm.spec import Spec
 
-__all__ = ["PriorEta", "priors_of", "with_data"]
+__all__ = ["PriorEta", "priors_of", "target_of", "with_data"]
 
 # Rows for which it is shown what the priors of networks imply.
 ROWS = 100
@@ -28,6 +29,20 @@ class PriorEta:
     def __call__(self, draws: int, seed: int) -> np.ndarray:
         """Return eta, shape (draws, rows), link scale."""
         return prior_eta(self.target, draws, seed=seed)
+
+
+def target_of(spec: Spec, design: Design, priors: Priors, **words: Any) -> Target:
+    """Return a model as inference sees it; ``words`` as for `bayesglm.inference.target.build`."""
+    return build(
+        design,
+        priors,
+        family=spec.family,
+        link=spec.link,
+        networks=spec.add,
+        precision=spec.precision,
+        sampling=spec.weights_kind == "sampling",
+        **words,
+    )
 
 
 def priors_of(spec: Spec, design: Design) -> Priors:
@@ -67,14 +82,7 @@ def with_data(priors: Priors, spec: Spec, design: Design) -> Priors:
         inputs=tuple(replace(part, matrix=part.matrix[rows]) for part in design.inputs),
         **{name: getattr(design, name)[rows] for name in ("y", "trials", "weights", "offset")},
     )
-    target = build(
-        some,
-        priors,
-        family=spec.family,
-        link=spec.link,
-        networks=spec.add,
-        precision=spec.precision,
-    )
+    target = target_of(spec, some, priors)
     named = tuple(
         (site.name, prior)
         for network, part in target.networks

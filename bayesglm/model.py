@@ -12,9 +12,9 @@ import numpy as np
 from bayesglm import datatree, requested
 from bayesglm import design as designs
 from bayesglm.errors import BayesGLMWarning, SpecificationError, explain, suggest
-from bayesglm.fitting import fit_model, seed_of, target_of
+from bayesglm.fitting import fit_model, seed_of
 from bayesglm.frames import read_table
-from bayesglm.implied import priors_of
+from bayesglm.implied import priors_of, target_of
 from bayesglm.networks import Network, distinct
 from bayesglm.priors import Priors
 from bayesglm.spec import Spec

@@ -108,6 +108,7 @@ SIDEWAYS = {
     "storage": {"serialize", "implied"},
     "fit": {
         *("tables", "datatree", "requested", "predicting", "printing", "storage", "summaries"),
+        "implied",
     },
     "requested": {"datatree"},
     "printing": {"tables"},
