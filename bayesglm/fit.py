@@ -51,7 +51,7 @@ class Fit:
     seconds : float
         Wall time of the fit, compilation included.
     errors : dict
-        ``cov``, ``information`` and ``cluster`` as used for the covariance.
+        ``cov``, ``information`` and ``cluster`` as used for the covariance; ``ci``, the interval.
     extra : dict of str to Dataset
         Groups added by `with_groups`.
     """
@@ -119,7 +119,7 @@ class Fit:
 
     @property
     def aic(self) -> float:
-        """Akaike's criterion, -2 loglik + 2 k; of an MLE only."""
+        """Akaike's criterion, -2 loglik + 2 k; of an MLE only (bias reduced: at that estimate)."""
         self._only_mle("aic")
         return -2 * self.loglik + 2 * self.parameters
 
@@ -181,7 +181,9 @@ class Fit:
 
     # -- tables ---------------------------------------------------------------------------------
 
-    def summary(self, level: float = 0.95, exponentiate: bool = False) -> pd.DataFrame:
+    def summary(
+        self, level: float = 0.95, exponentiate: bool = False, ci: str | None = None
+    ) -> pd.DataFrame:
         """Return the table of coefficients.
 
         Parameters
@@ -191,6 +193,9 @@ class Fit:
         exponentiate : bool
             Report odds ratios (``logit``), risk ratios (``log``) or hazard ratios (``cloglog``)
             instead of the link scale.
+        ci : {"wald", "profile"}, optional
+            Of an MLE: the normal interval, or the limits of the profile likelihood (with bias
+            reduction, the penalised one). As the fit was asked for, if absent. z is Wald's always.
 
         Returns
         -------
@@ -200,7 +205,7 @@ class Fit:
             and ``svi``. With networks there are rows for their inputs too, and a column ``scale``: what each input does to p ("probability"), beside the
             coefficients of the linear part ("link", or "ratio").
         """
-        return summaries.summary_table(self, level=level, exponentiate=exponentiate)
+        return summaries.summary_table(self, level=level, exponentiate=exponentiate, ci=ci)
 
     def theta_draws(self) -> np.ndarray:
         """Return the draws of the coefficients, shape (chains, draws, k), link scale."""
@@ -336,7 +341,7 @@ class Fit:
             weights_kind=self.spec.weights_kind,
             sigma=sigma,
         )
-        errors = {"cov": cov, "information": information, "cluster": cluster}
+        errors = {"cov": cov, "information": information, "cluster": cluster, "ci": "wald"}
         return replace(self, result=replace(self.result, cov=matrix), errors=errors)
 
     # -- predictions ----------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from bayesglm.implied import target_of
 from bayesglm.inference.checkpoint import Checkpoint
 from bayesglm.inference.options import check_options, steps_of
 from bayesglm.inference.run import run
+from bayesglm.intervals import check_interval, profiled
 from bayesglm.packing import pack
 from bayesglm.progress import bar
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["fit_model", "seed_of", "versions"]
 
+# Of the interval that a printed fit shows.
+LEVEL = 0.95
 # What the draws of a run depend on beside its seed and options.
 PACKAGES = ("bayesglm", "jax", "jaxlib", "numpyro", "numpy")
 
@@ -62,6 +65,8 @@ def fit_model(
     chosen = {name: value for name, value in options.items() if value is not None}
     _refuse_errors_of_networks(spec, chosen)
     errors = _errors(spec, chosen) if method == "mle" else {}
+    if method == "mle":
+        check_interval(errors["ci"], spec, method, errors, chosen.get("bias_reduction"))
     chosen |= errors
     path = chosen.pop("checkpoint", None)
     if path is not None and checkpoint is None:
@@ -90,7 +95,16 @@ def fit_model(
         seconds=time.perf_counter() - begin,
         errors=errors,
     )
-    found = (*result.findings, *diagnose_draws(fit), *_pseudo_likelihood(spec, design, method))
+    profile: tuple[Finding, ...] = ()
+    if errors.get("ci") == "profile":
+        result.profile[LEVEL], profile = profiled(fit, LEVEL)
+        fit = replace(fit, seconds=time.perf_counter() - begin)
+    found = (
+        *result.findings,
+        *profile,
+        *diagnose_draws(fit),
+        *_pseudo_likelihood(spec, design, method),
+    )
     return replace(fit, result=replace(result, findings=found))
 
 
@@ -132,12 +146,13 @@ def _refuse_errors_of_networks(spec: Spec, chosen: Mapping[str, Any]) -> None:
 
 
 def _errors(spec: Spec, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the covariance as it will be computed, in words."""
+    """Return the covariance, and the interval, as they will be computed, in words."""
     robust = spec.family.has_sigma or spec.weights_kind == "sampling"
     return {
         "cov": options.get("cov", "HC1" if robust else "nonrobust"),
         "information": options.get("information", "expected"),
         "cluster": options.get("cluster"),
+        "ci": options.get("ci", "wald"),
     }
 
 

@@ -290,7 +290,11 @@ class Model:
             without gain), ``starts`` (the best of 4 by default; 1 with batches), ``ensemble`` (keep
             as many, as a mixture).
             ``mle`` besides: ``cov`` ("nonrobust", "HC0" to "HC3"), ``information`` ("expected",
-            "observed"), ``cluster`` (a column: CR1 errors).
+            "observed"), ``cluster`` (a column: CR1 errors), ``ci`` ("wald", or "profile" for
+            limits of the profile likelihood in the summary), ``bias_reduction``: "jeffreys"
+            maximises log likelihood + log det I / 2 (I the expected information), "firth" solves
+            the mean-bias-reducing adjusted score; the same under the logit link, and finite under
+            separation. AIC and BIC are then of the likelihood at that estimate.
             ``laplace``: ``draws`` times ``chains`` (1,000 and 4) independent draws.
             ``svi``: the same; ``guide`` ("full", "low_rank", "mean_field"), ``steps`` (1,000),
             ``learning_rate`` (0.02, low_rank 0.1; it falls to 0), ``particles`` (8 draws a step).

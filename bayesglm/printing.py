@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bayesglm import tables
+from bayesglm.intervals import interval_of
 
 if TYPE_CHECKING:
     from bayesglm.fit import Fit
@@ -27,11 +28,12 @@ def header(fit: Fit) -> list[tuple[str, str]]:
         ("family", f"{fit.spec.family.name}, link {fit.spec.link.label}"),
         ("event", event),
         ("rows", f"{fit.nobs:,}" + _events(fit)),
-        ("method", f"{fit.method}, {fit.seconds:.2f} s"),
+        ("method", f"{_method(fit)}, {fit.seconds:.2f} s"),
         ("status", str(fit.status)),
     ]
     if fit.method == "mle":
-        return [*facts, ("errors", _errors(fit)), ("loglik", f"{fit.loglik:.4f}")]
+        facts += [("errors", _errors(fit)), ("loglik", f"{fit.loglik:.4f}")]
+        return facts if fit.spec.add else [*facts, ("interval", _interval(fit))]
     return [*facts, ("prior", fit.priors.name)]
 
 
@@ -49,6 +51,17 @@ def _errors(fit: Fit) -> str:
         return f"clustered by {fit.errors['cluster']} (CR1)"
     cov = fit.errors.get("cov", "nonrobust")
     return f"{fit.errors['information']} information" if cov == "nonrobust" else f"robust ({cov})"
+
+
+def _method(fit: Fit) -> str:
+    reduction = fit.result.options.get("bias_reduction")
+    return f"{fit.method} (bias reduction: {reduction})" if reduction else fit.method
+
+
+def _interval(fit: Fit) -> str:
+    kind = {"wald": "Wald", "profile": "profile likelihood"}[interval_of(fit)]
+    penalised = kind[0] == "p" and "bias_reduction" in fit.result.options
+    return f"95 %, {'penalised ' if penalised else ''}{kind}"
 
 
 def as_text(fit: Fit) -> str:

@@ -124,6 +124,9 @@ def _arrays(result: Result, priors: Priors, design: Design, *, data: bool) -> xr
 
     found = {name: getattr(result, name) for name in ARRAYS}
     found["center"] = priors.center
+    if result.profile:
+        found["profile_levels"] = np.array(list(result.profile))
+        found["profile"] = np.stack(list(result.profile.values()))
     if data and design.encoding is None:
         matrix = design.matrix
         if isinstance(matrix, Repeated):
@@ -269,7 +272,8 @@ def _fields(tree: xr.DataTree, told: dict[str, Any], custom: Mapping[str, Any]) 
     }
     result = _result(tree, told["result"], arrays)
     size = int(design.intercept) + len(design.terms)
-    if result.theta.shape != (size,) or result.cov.shape != (size, size):
+    shapes = {limits.shape for limits in result.profile.values()} - {(size, 2)}
+    if result.theta.shape != (size,) or result.cov.shape != (size, size) or shapes:
         raise StorageError(
             explain("the file is damaged: estimates and terms differ in number", terms=design.terms)
         )
@@ -401,6 +405,9 @@ def _inputs(told: dict[str, Any], design: Design) -> Inputs:
 
 def _result(tree: xr.DataTree, words: dict[str, Any], arrays: xr.Dataset) -> Result:
     found: dict[str, Any] = {name: arrays[name].to_numpy() for name in ARRAYS if name in arrays}
+    if "profile" in arrays:
+        levels = arrays["profile_levels"].to_numpy().tolist()
+        found["profile"] = dict(zip(levels, arrays["profile"].to_numpy(), strict=True))
     found |= words
     found["status"] = Status(words["status"])
     found["findings"] = tuple(Finding(**finding) for finding in words["findings"])

@@ -8,6 +8,7 @@ import numpy as np
 
 from bayesglm import tables
 from bayesglm.input_effects import input_effects
+from bayesglm.intervals import interval_of, profile_limits_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,12 +18,16 @@ if TYPE_CHECKING:
 __all__ = ["summary_table"]
 
 
-def summary_table(fit: Fit, *, level: float, exponentiate: bool) -> pd.DataFrame:
+def summary_table(
+    fit: Fit, *, level: float, exponentiate: bool, ci: str | None = None
+) -> pd.DataFrame:
     """Return the table of a fit; see `Fit.summary`."""
     tables.check_level(level)
+    kind = interval_of(fit, ci)
     if exponentiate:
         tables.ratio_name(fit.spec.link)
-    linear = _coefficients(fit, level, exponentiate)
+    limits = profile_limits_of(fit, level) if kind == "profile" else None
+    linear = _coefficients(fit, level, exponentiate, limits)
     if not fit.design.inputs:
         return linear
     import pandas as pd
@@ -49,7 +54,9 @@ def summary_table(fit: Fit, *, level: float, exponentiate: bool) -> pd.DataFrame
     return pd.concat([linear, added]) if len(linear) else added
 
 
-def _coefficients(fit: Fit, level: float, exponentiate: bool) -> pd.DataFrame:
+def _coefficients(
+    fit: Fit, level: float, exponentiate: bool, limits: np.ndarray | None
+) -> pd.DataFrame:
     if fit.result.draws:
         return _of_draws(fit, fit.terms, fit.theta_draws(), level, exponentiate=exponentiate)
     return tables.estimates_table(
@@ -59,6 +66,7 @@ def _coefficients(fit: Fit, level: float, exponentiate: bool) -> pd.DataFrame:
         level=level,
         exponentiate=exponentiate,
         tests=fit.method == "mle",
+        limits=limits,
     )
 
 

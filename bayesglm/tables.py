@@ -66,6 +66,7 @@ def estimates_table(
     level: float,
     exponentiate: bool,
     tests: bool,
+    limits: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """Tabulate point estimates with normal intervals.
 
@@ -83,6 +84,8 @@ def estimates_table(
         Report exp(estimate) and exp(interval), with the delta method's error exp(estimate) * se.
     tests : bool
         Add the Wald z and its two-sided p-value (of coefficient = 0, on the link scale).
+    limits : ndarray, shape (k, 2), optional
+        Lower and upper, link scale, instead of the normal interval.
 
     Returns
     -------
@@ -95,13 +98,15 @@ def estimates_table(
     from scipy.special import ndtr, ndtri
 
     error = np.sqrt(np.diagonal(cov))
-    reach = ndtri(0.5 + level / 2) * error
+    if limits is None:
+        reach = ndtri(0.5 + level / 2) * error
+        limits = np.column_stack([estimate - reach, estimate + reach])
     table = pd.DataFrame(
         {
             "estimate": estimate,
             "std_error": error,
-            "lower": estimate - reach,
-            "upper": estimate + reach,
+            "lower": limits[:, 0],
+            "upper": limits[:, 1],
         },
         index=pd.Index(names, name="term"),
     )
@@ -174,7 +179,7 @@ def formatters(table: pd.DataFrame) -> dict[str, Callable[[Any], str]]:
     """Return a formatter for each column of a table of coefficients."""
 
     def number(value: Any) -> str:
-        return f"{value:.4g}" if np.isfinite(value) else "-"
+        return "-" if np.isnan(value) else f"{value:.4g}"
 
     special: dict[str, Callable[[Any], str]] = {
         "r_hat": lambda v: f"{v:.3f}",

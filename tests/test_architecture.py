@@ -62,6 +62,7 @@ FLOORS = {
     "requested": 6,
     "predicting": 6,
     "input_effects": 6,
+    "intervals": 6,
     "summaries": 6,
     "printing": 6,
     "serialize": 6,
@@ -104,14 +105,15 @@ SIDEWAYS = {
     "neural": {"predictors"},
     "spec": {"networks"},
     "input_effects": {"predicting"},
-    "summaries": {"tables", "input_effects"},
+    "intervals": {"implied"},
+    "summaries": {"tables", "input_effects", "intervals"},
     "storage": {"serialize", "implied"},
     "fit": {
         *("tables", "datatree", "requested", "predicting", "printing", "storage", "summaries"),
         "implied",
     },
     "requested": {"datatree"},
-    "printing": {"tables"},
+    "printing": {"tables", "intervals"},
     "packing": {"datatree", "storage"},
     "fitting": {"progress"},
     "model": {"fitting"},
@@ -122,7 +124,10 @@ SIDEWAYS = {
 }
 # Helpers of a noun name its class in their annotations, and only there.
 ANNOTATIONS = {
-    name: {"fit"} for name in ("predicting", "printing", "requested", "input_effects", "summaries")
+    name: {"fit"}
+    for name in (
+        *("predicting", "printing", "requested", "input_effects", "intervals", "summaries"),
+    )
 }
 
 # Who may import whom inside a folder of siblings: all may use these, and these may use all.
@@ -136,10 +141,12 @@ SIBLINGS = {
     "inference.nuts": {"inference.kernel", "inference.chains"},
     "inference.verdicts": {"inference.nuts"},
     "inference.mode": {"inference.optimize", "inference.starting"},
+    "inference.bias_reduction": {"inference.ascent", "inference.starting"},
+    "inference.profile": {"inference.ascent"},
     "inference.local": {"inference.optimize", "inference.starting", "inference.training"},
     "inference.options": {
-        *("inference.covariance", "inference.local", "inference.nuts", "inference.optimize"),
-        *("inference.training", "inference.variational"),
+        *("inference.bias_reduction", "inference.covariance", "inference.local", "inference.nuts"),
+        *("inference.optimize", "inference.training", "inference.variational"),
     },
 }
 

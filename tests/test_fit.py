@@ -116,6 +116,7 @@ def test_print_is_a_header_and_the_table():
         "status   converged\n"
         "errors   expected information\n"
         "loglik   -10.1576\n"
+        "interval 95 %, Wald\n"
         "\n"
         "            estimate std_error   lower    upper     z p_value\n"
         "Intercept      15.04     7.379   0.581     29.5  2.04  0.0415\n"

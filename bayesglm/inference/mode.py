@@ -89,6 +89,7 @@ def refuse_divergence(target: Target, optimum: Optimum) -> None:
                 "the likelihood rises for ever (the outcome is separated by the predictors), so "
                 f"no maximum-likelihood estimate exists; the coefficients that run away: "
                 f"{', '.join(names)}",
-                advice='use fit("map") or fit("nuts") with prior="weak", or leave them out',
+                advice='use bias_reduction="jeffreys", or fit("map") or fit("nuts") with '
+                'prior="weak", or leave them out',
             )
         )

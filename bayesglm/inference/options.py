@@ -9,6 +9,7 @@ import numpy as np
 import optax
 
 from bayesglm.errors import SpecificationError, explain, suggest
+from bayesglm.inference.bias_reduction import check_reduction
 from bayesglm.inference.covariance import check_words
 from bayesglm.inference.importance import FACTOR
 from bayesglm.inference.local import TRAINING
@@ -58,6 +59,8 @@ class MleOptions(MapOptions, total=False):
     cov: Literal["nonrobust", "HC0", "HC1", "HC2", "HC3"] | None
     information: Literal["expected", "observed"] | None
     cluster: str | None
+    bias_reduction: Literal["jeffreys", "firth"] | None
+    ci: Literal["wald", "profile"] | None
 
 
 class AutoOptions(TypedDict, total=False):
@@ -220,3 +223,4 @@ def check_options(method: str, options: Mapping[str, Any]) -> None:
                 explain(f"{name} must be a number between 0 and {upper}", **{name: value})
             )
     check_words(options.get("cov", "nonrobust"), options.get("information", "expected"))
+    check_reduction(options)

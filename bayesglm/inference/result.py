@@ -53,6 +53,9 @@ class Result:
         Weights of networks at the optimum, by site.
     members : ndarray, shape (k, size) or None
         An ensemble of optima in flat coordinates, each with an equal share.
+    profile : dict of float to ndarray, shape (k, 2)
+        Profile-likelihood limits by level, as they were asked for: what is here is not computed
+        again.
     options : dict
         The options as used, in plain words and numbers.
     findings : tuple of Finding
@@ -75,6 +78,7 @@ class Result:
     sigma: float | None = None
     weights: dict[str, np.ndarray] = field(default_factory=dict)
     members: np.ndarray | None = None
+    profile: dict[float, np.ndarray] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
 

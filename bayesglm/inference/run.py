@@ -1,6 +1,7 @@
 """From a method's name to its result: the one door of this folder.
 
-* ``mle``: flat priors, Newton by default, covariance by the information or a sandwich
+* ``mle``: flat priors, Newton by default, covariance by the information or a sandwich; or with its
+  bias reduced
 * ``map``: the mode of the posterior density of the parameters as named, covariance by curvature
 * ``laplace``: draws around the mode of the unconstrained density, with a certificate
 * ``svi``: draws from a Gaussian guide fitted to the posterior, with the same certificate
@@ -22,6 +23,7 @@ from jax import Array
 
 from bayesglm.errors import Status
 from bayesglm.generative import Data, Structure, reported
+from bayesglm.inference.bias_reduction import explained, reduce_bias, refuse_unsuitable
 from bayesglm.inference.covariance import covariance, gauss_newton_at, hessian_at, invert
 from bayesglm.inference.evaluation import evaluate, named_draws
 from bayesglm.inference.local import LARGEST_HESSIAN, TRAINING, local_optima
@@ -90,12 +92,17 @@ def _run(
     report: Callable[..., None] | None,
     checkpoint: Checkpoint | None,
 ) -> Result:
+    reduced = options.get("bias_reduction") is not None
+    if reduced:
+        refuse_unsuitable(target, weights_kind)
     if target.flat_priors:
-        refuse_impossible(target)
+        refuse_impossible(target, always_finite=reduced)
     if method in ("nuts", "laplace", "svi", "auto"):
         return posterior(target, method, options, seed, report, checkpoint)
-    members = None
-    if target.networks or any(options.get(name) is not None for name in TRAINING):
+    members, words = None, {}
+    if reduced:
+        optimum, words = reduce_bias(target, options)
+    elif target.networks or any(options.get(name) is not None for name in TRAINING):
         optimum, members = local_optima(target, options, seed=seed, report=report)
         optimum = checked(target, optimum, jacobian=False)
     else:
@@ -121,7 +128,11 @@ def _run(
         history=optimum.history,
         weights=_weights(target, optimum.flat),
         members=members,
-        findings=findings_of(target, method, optimum, cov, edge),
+        options=words,
+        findings=(
+            *((explained(words),) if reduced else ()),
+            *findings_of(target, method, optimum, cov, edge),
+        ),
         **numbers,
     )
 

@@ -133,8 +133,15 @@ def aliased(target: Target) -> tuple[str, ...]:
     return tuple(name for name, flag in zip(target.names, guilty, strict=True) if flag)
 
 
-def refuse_impossible(target: Target) -> None:
+def refuse_impossible(target: Target, *, always_finite: bool = False) -> None:
     """Refuse a maximum-likelihood fit that has no unique finite answer whatever the optimiser.
+
+    Parameters
+    ----------
+    target : Target
+        The model on its data.
+    always_finite : bool
+        Whether the estimate has its bias reduced, so that one value only is no obstacle.
 
     Raises
     ------
@@ -143,14 +150,16 @@ def refuse_impossible(target: Target) -> None:
     """
     data = target.data
     events = float(np.sum(data.weights * data.y))
-    if not target.structure.family.has_sigma and events in (0.0, target.effective):
+    infinite = not (target.structure.family.has_sigma or always_finite)
+    if infinite and events in (0.0, target.effective):
         which = "no events" if events == 0 else "events only"
         raise InferenceError(
             explain(
                 f"the outcome has {which}, so its maximum-likelihood estimate is at infinity",
                 events=events,
                 trials=target.effective,
-                advice='use fit("map") or fit("nuts") with a proper prior such as prior="weak"',
+                advice='use bias_reduction="jeffreys", or fit("map") or fit("nuts") with a proper '
+                'prior such as prior="weak"',
             )
         )
     names = aliased(target)
