@@ -25,7 +25,7 @@ from bayesglm.generative import Data, Structure, reported
 from bayesglm.inference.covariance import covariance, gauss_newton_at, hessian_at, invert
 from bayesglm.inference.evaluation import evaluate, named_draws
 from bayesglm.inference.local import LARGEST_HESSIAN, TRAINING, local_optima
-from bayesglm.inference.mode import checked, find_mode, refuse_divergence
+from bayesglm.inference.mode import checked, find_mode, refuse_divergence, runs_away
 from bayesglm.inference.posterior import posterior
 from bayesglm.inference.result import Result
 from bayesglm.inference.starting import refuse_impossible
@@ -90,8 +90,9 @@ def _run(
     report: Callable[..., None] | None,
     checkpoint: Checkpoint | None,
 ) -> Result:
+    tolerant = options.get("separation") == "warn"
     if target.flat_priors:
-        refuse_impossible(target)
+        refuse_impossible(target, one_outcome=not tolerant)
     if method in ("nuts", "laplace", "svi", "auto"):
         return posterior(target, method, options, seed, report, checkpoint)
     members = None
@@ -100,6 +101,8 @@ def _run(
         optimum = checked(target, optimum, jacobian=False)
     else:
         optimum = find_mode(target, options, jacobian=False)
+    if tolerant and runs_away(target, optimum):
+        optimum = replace(optimum, status=Status.SEPARATED)
     refuse_divergence(target, optimum)
     edge = target.at_edge(optimum.flat)
     if edge:
