@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -73,6 +73,8 @@ class Design:
     context : mapping or None
         The user's own functions in the formula.
     findings : tuple of Finding
+    given : tuple of str
+        The terms as they came, where some were left out since.
     """
 
     matrix: Any
@@ -94,6 +96,7 @@ class Design:
     inputs: tuple[Inputs, ...] = ()
     context: Mapping[str, Any] | None = None
     findings: tuple[Finding, ...] = field(default_factory=tuple)
+    given: tuple[str, ...] = ()
 
     @property
     def n(self) -> int:
@@ -124,6 +127,29 @@ class Design:
     def index(self) -> Any:
         """The index of the rows kept (pandas), or None."""
         return None if self.frame is None else self.frame.index
+
+    def without(self, names: Collection[str]) -> Design:
+        """Return the design without some columns of its matrix."""
+        kept = [j for j, term in enumerate(self.terms) if term not in names]
+        place = {old: new for new, old in enumerate(kept)}
+        matrix = self.matrix
+        some = (
+            Repeated(matrix.values[:, kept], matrix.rows)
+            if isinstance(matrix, Repeated)
+            else matrix[:, kept]
+        )
+        return replace(
+            self,
+            matrix=some,
+            terms=tuple(self.terms[j] for j in kept),
+            columns=tuple(self.columns[j] for j in kept),
+            encoding=None if self.encoding is None else self.encoding.without(names),
+            given=self.given or self.terms,
+            inputs=tuple(
+                replace(part, shared=tuple(place[j] for j in part.shared if j in place))
+                for part in self.inputs
+            ),
+        )
 
     def blocks(self, rows: int) -> Iterator[tuple[slice, np.ndarray]]:
         """Yield the matrix in dense blocks of at most ``rows`` rows, each with its slice."""

@@ -10,7 +10,7 @@ import ast
 import re
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -72,6 +72,8 @@ class Encoding:
         Levels by categorical factor.
     sparse : bool
         Whether the matrix is kept sparse.
+    left_out : tuple of str
+        Columns that formulaic makes but the model does not use.
     """
 
     right: str
@@ -80,6 +82,7 @@ class Encoding:
     transforms: dict[str, Any] = field(default_factory=dict)
     categories: dict[str, list[Any]] = field(default_factory=dict)
     sparse: bool = False
+    left_out: tuple[str, ...] = ()
 
     @property
     def intercept(self) -> bool:
@@ -89,7 +92,11 @@ class Encoding:
     @property
     def terms(self) -> tuple[str, ...]:
         """Columns of the matrix without the constant."""
-        return tuple(name for name in self.names if name != "Intercept")
+        return tuple(n for n in self.names if n != "Intercept" and n not in self.left_out)
+
+    def without(self, names: Iterable[str]) -> Encoding:
+        """Return the encoding without some columns of its matrix."""
+        return replace(self, left_out=(*self.left_out, *names))
 
     def apply(self, frame: pd.DataFrame, context: Mapping[str, Any] | None) -> Any:
         """Encode rows with what was learned; return the matrix without the constant.
@@ -107,7 +114,7 @@ class Encoding:
             transforms=self.transforms,
             categories=self.categories,
         )
-        return _without_constant(matrix, self.names)
+        return _without_constant(matrix, self.names, self.left_out)
 
     def prepare(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Give columns the kinds they had in training, refusing unseen levels."""
@@ -400,14 +407,13 @@ def _ranges(transforms: Mapping[str, Any] | None) -> str:
     return "; ".join(known)
 
 
-def _without_constant(matrix: Any, names: tuple[str, ...]) -> Any:
-    if "Intercept" not in names:
+def _without_constant(matrix: Any, names: tuple[str, ...], left_out: tuple[str, ...] = ()) -> Any:
+    keep = [j for j, name in enumerate(names) if name != "Intercept" and name not in left_out]
+    if len(keep) == len(names):
         return matrix
-    at = names.index("Intercept")
-    if at == 0:
-        return matrix[:, 1:]
-    keep = [j for j in range(len(names)) if j != at]
-    return matrix[:, keep]
+    # A slice needs no copy.
+    whole = keep == list(range(1, len(names)))
+    return matrix[:, 1:] if whole else matrix[:, keep]
 
 
 def _plain(value: Any) -> Any:

@@ -19,6 +19,7 @@ __all__ = [
     "Finding",
     "FormulaError",
     "InferenceError",
+    "SeparationError",
     "SpecificationError",
     "Status",
     "StorageError",
@@ -47,6 +48,10 @@ class InferenceError(BayesGLMError, RuntimeError):
     """No answer exists, or none was found that may be returned."""
 
 
+class SeparationError(InferenceError):
+    """The predictors separate the outcome, so that its likelihood rises for ever."""
+
+
 class StorageError(BayesGLMError, OSError):
     """A file could not be written, or is not a fit that this version can read."""
 
@@ -61,6 +66,7 @@ class Status(StrEnum):
     CONVERGED = "converged"
     STEP_LIMIT = "step limit"
     DIVERGED = "diverged"
+    SEPARATED = "separated"
     BOUNDARY = "boundary"
     STOPPED_EARLY = "stopped early"
     SAMPLED = "sampled"

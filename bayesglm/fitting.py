@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bayesglm.convergence import diagnose_draws
-from bayesglm.errors import Finding, SpecificationError, explain
+from bayesglm.errors import Finding, SeparationError, SpecificationError, Status, explain
+from bayesglm.findings import given_up, left_out, of_data, without_end
 from bayesglm.fit import NETWORK_ERRORS, Fit
 from bayesglm.implied import target_of
 from bayesglm.inference.checkpoint import Checkpoint
@@ -69,6 +70,9 @@ def fit_model(
         check_interval(errors["ci"], spec, method, errors, chosen.get("bias_reduction"))
     chosen |= errors
     path = chosen.pop("checkpoint", None)
+    dropped: tuple[Finding, ...] = ()
+    if chosen.pop("aliased", "error") == "drop":
+        design, priors, dropped = left_out(spec, design, priors)
     if path is not None and checkpoint is None:
         checkpoint = _new_checkpoint(Path(path), spec, design, priors, seed, chosen)
     # Mini-batches and held-out rows are of the rows as they came.
@@ -77,16 +81,21 @@ def fit_model(
         words["cluster"] = design.cluster(errors["cluster"])
     steps = steps_of(method, chosen, networks=bool(spec.add))
     # What one compiled call finishes needs no bar.
-    with bar(method, steps, progress=progress if steps else False) as report:
-        result = run(
-            target_of(spec, design, priors, flat=method == "mle", **words),
-            method,
-            chosen,
-            seed=seed,
-            weights_kind=spec.weights_kind,
-            report=report,
-            checkpoint=checkpoint,
-        )
+    try:
+        with bar(method, steps, progress=progress if steps else False) as report:
+            result = run(
+                target_of(spec, design, priors, flat=method == "mle", **words),
+                method,
+                chosen,
+                seed=seed,
+                weights_kind=spec.weights_kind,
+                report=report,
+                checkpoint=checkpoint,
+            )
+    except SeparationError as error:
+        raise without_end(spec, design, priors, method, error) from None
+    if result.status == Status.SEPARATED:
+        result = given_up(spec, design, result)
     fit = Fit(
         spec=spec,
         design=design,
@@ -100,10 +109,12 @@ def fit_model(
         result.profile[LEVEL], profile = profiled(fit, LEVEL)
         fit = replace(fit, seconds=time.perf_counter() - begin)
     found = (
+        *dropped,
         *result.findings,
         *profile,
         *diagnose_draws(fit),
         *_pseudo_likelihood(spec, design, method),
+        *of_data(spec, design, priors, result),
     )
     return replace(fit, result=replace(result, findings=found))
 

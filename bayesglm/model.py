@@ -289,6 +289,8 @@ class Model:
             ``validation`` (share of the rows held out, to stop early after ``patience`` blocks
             without gain), ``starts`` (the best of 4 by default; 1 with batches), ``ensemble`` (keep
             as many, as a mixture).
+            Both: ``separation`` ("error", or "warn": a fit where the optimiser stopped, without
+            errors of what has no estimate).
             ``mle`` besides: ``cov`` ("nonrobust", "HC0" to "HC3"), ``information`` ("expected",
             "observed"), ``cluster`` (a column: CR1 errors), ``ci`` ("wald", or "profile" for
             limits of the profile likelihood in the summary), ``bias_reduction``: "jeffreys"
@@ -304,6 +306,8 @@ class Model:
             ``chains`` (4), ``target_accept`` (0.8), ``max_tree_depth`` (10).
             ``nuts``: ``checkpoint`` (a new ``.npz`` file; `bayesglm.resume` goes on with it).
             Ctrl-C keeps the draws that all chains have finished, with a finding.
+            Every method: ``aliased`` ("error": columns that are combinations of others are refused
+            under flat priors, noted under proper ones; "drop": left out, as R does).
 
         Returns
         -------
@@ -313,8 +317,10 @@ class Model:
         ------
         SpecificationError
             For an unknown method or option.
+        SeparationError
+            Where the predictors separate the outcome under flat priors: it names them.
         InferenceError
-            Where no answer exists (separation under flat priors, one outcome only).
+            Where no answer exists for another reason (aliased columns under flat priors).
 
         Warns
         -----

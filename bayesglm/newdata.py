@@ -110,16 +110,19 @@ def _encode_arrays(design: Design, newdata: Any) -> NewRows:
             explain("the model was given its offset as an array, so it cannot predict for new data")
         )
     index = None
+    given = design.given or design.terms
     if isinstance(newdata, Mapping) or frames.has_names(newdata):
-        newdata = frames.select(newdata, design.terms)
+        newdata = frames.select(newdata, given)
         index = newdata.index
     try:
         matrix = sp.csc_array(newdata) if sp.issparse(newdata) else np.asarray(newdata, dtype=float)
     except (TypeError, ValueError) as error:
         raise DataError(explain(f"new data must hold numbers: {error}")) from error
-    if matrix.ndim != 2 or matrix.shape[1] != design.p:
+    if matrix.ndim != 2 or matrix.shape[1] != len(given):
         raise DataError(
-            explain(f"new data must have {design.p} columns", shape=tuple(matrix.shape))
+            explain(f"new data must have {len(given)} columns", shape=tuple(matrix.shape))
         )
+    if design.given:
+        matrix = matrix[:, [given.index(term) for term in design.terms]]
     refuse_infinite(matrix, design.terms)
     return NewRows(matrix, np.zeros(matrix.shape[0]), index)

@@ -82,6 +82,8 @@ def as_html(fit: Fit) -> str:
     )
     table = fit.summary()
     # pandas escapes the cells and labels.
-    body = table.to_html(formatters=tables.formatters(table), index_names=False, border=0)
+    body = table.to_html(
+        formatters=tables.formatters(table), index_names=False, border=0, na_rep="-"
+    )
     notes = "".join(f"<li>{escape(str(finding))}</li>" for finding in fit.findings)
     return f"<table>{facts}</table>{body}" + (f"<ul>{notes}</ul>" if notes else "")

@@ -6,7 +6,7 @@ The prior of the intercept speaks of the centred predictors, so of the baseline 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -162,6 +162,17 @@ class Priors:
                 }
             )
         return pd.DataFrame(rows).set_index("term")
+
+    def without(self, names: Collection[str]) -> Priors:
+        """Return the same priors without those of some terms."""
+        kept = [j for j, term in enumerate(self.terms) if term not in names]
+        return replace(
+            self,
+            terms=tuple(self.terms[j] for j in kept),
+            beta=tuple(self.beta[j] for j in kept),
+            center=np.asarray(self.center)[kept],
+            rows=None,
+        )
 
     def with_rows(self, matrix: Any, offset: np.ndarray, live: Any = None) -> Priors:
         """Return the same priors, able to say what they imply for p on these rows.

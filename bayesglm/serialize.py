@@ -72,6 +72,7 @@ def encoding_to_json(encoding: Encoding) -> dict[str, Any]:
             for name, levels in encoding.categories.items()
         },
         "sparse": encoding.sparse,
+        "left_out": encoding.left_out,
     }
 
 
@@ -90,6 +91,7 @@ def encoding_from_json(told: Mapping[str, Any], right: str) -> Encoding:
             for name, levels in told["categories"].items()
         },
         sparse=told["sparse"],
+        left_out=tuple(told.get("left_out", ())),
     )
 
 

@@ -169,6 +169,7 @@ def _describe(fields: Mapping[str, Any], *, data: bool) -> dict[str, Any]:
         "design": {
             "intercept": design.intercept,
             "terms": design.terms,
+            "given": design.given,
             "aggregated": design.aggregated,
             "columns": [asdict(column) for column in design.columns],
             "outcome": asdict(design.outcome),
@@ -364,6 +365,7 @@ def _design(
         matrix=matrix,
         intercept=words["intercept"],
         terms=tuple(words["terms"]),
+        given=tuple(words.get("given", ())),
         y=tree["observed_data"]["y"].to_numpy(),
         trials=rows["trials"].to_numpy(),
         weights=rows["weights"].to_numpy(),

@@ -172,7 +172,7 @@ def to_text(table: pd.DataFrame) -> str:
       estimate p_value
     a    15.04  0.0415
     """
-    return str(table.to_string(formatters=formatters(table), index_names=False))
+    return str(table.to_string(formatters=formatters(table), index_names=False, na_rep="-"))
 
 
 def formatters(table: pd.DataFrame) -> dict[str, Callable[[Any], str]]:

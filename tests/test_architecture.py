@@ -31,6 +31,7 @@ FLOORS = {
     "links": 1,
     "families": 1,
     "matrices": 1,
+    "recession": 1,
     # 2 data
     "priors": 2,
     "presets": 2,
@@ -71,6 +72,8 @@ FLOORS = {
     "packing": 6,
     # 7 questions
     "convergence": 7,
+    "separation": 7,
+    "findings": 7,
     # 8 the noun users hold
     "progress": 8,
     "fitting": 8,
@@ -115,6 +118,7 @@ SIDEWAYS = {
     "requested": {"datatree"},
     "printing": {"tables", "intervals"},
     "packing": {"datatree", "storage"},
+    "findings": {"separation"},
     "fitting": {"progress"},
     "model": {"fitting"},
     "resuming": {"fitting"},
@@ -132,7 +136,15 @@ ANNOTATIONS = {
 
 # Who may import whom inside a folder of siblings: all may use these, and these may use all.
 SHARED = {
-    "inference": {"target", "result", "newton", "evaluation", "importance", "checkpoint"},
+    "inference": {
+        "target",
+        "aliasing",
+        "result",
+        "newton",
+        "evaluation",
+        "importance",
+        "checkpoint",
+    },
 }
 GATHERING = {"inference": {"run", "posterior", "__init__"}}
 # The words of the options are those that these two understand.

@@ -189,7 +189,7 @@ def test_what_has_no_laplace_approximation(challenger):
     model, _ = challenger
     x = np.linspace(-1, 1, 30)
     separated = bg.Model("y ~ x", {"x": x, "y": (x > 0).astype(int)}, prior="flat")
-    with pytest.raises(bg.InferenceError, match="separated"):
+    with pytest.raises(bg.InferenceError, match="separate the outcome"):
         separated.fit("laplace")
     network = bg.Network("~ temperature", hidden=(600,))
     with pytest.raises(bg.SpecificationError, match="too many weights"):

@@ -213,21 +213,21 @@ def test_identity_link_has_the_share_of_events_in_each_group():
 def test_impossible_fits_are_refused_with_the_column_named(small):
     x = np.linspace(-1, 1, 50)
     separated = {"x": x, "z": np.cos(9 * x), "y": (x > 0).astype(int)}
-    with pytest.raises(bg.InferenceError, match=r"separated.*: .*\bx\b"):
+    with pytest.raises(bg.InferenceError, match=r"separate the outcome completely: x > 0"):
         bg.Model("y ~ x + z", separated).fit("mle")
     for optimizer in ("lbfgs", "adam"):
-        with pytest.raises(bg.InferenceError, match="separated"):
+        with pytest.raises(bg.InferenceError, match="separate the outcome"):
             bg.Model("y ~ x + z", separated).fit("mle", optimizer=optimizer, tolerance=1e-6)
-    with pytest.raises(bg.InferenceError, match="separated"):
+    with pytest.raises(bg.InferenceError, match="separate the outcome"):
         bg.Model("y ~ x + z", separated).fit("mle", batch_size=10, steps=200)
     # Quasi-complete: every row of group b is an event.
     quasi = {"g": ["a"] * 20 + ["b"] * 10, "y": [0, 1] * 10 + [1] * 10}
     for link in ("logit", "probit", "cauchit"):
-        with pytest.raises(bg.InferenceError, match=r"g\[T.b\]"):
+        with pytest.raises(bg.InferenceError, match=r"all 10 rows with g = 'b' have the event"):
             bg.Model("y ~ g", quasi, link=link).fit("mle")
-    with pytest.raises(bg.InferenceError, match=r"linear combinations.*x1.*x3"):
+    with pytest.raises(bg.InferenceError, match=r"linear combinations.*x3 = 2 x1"):
         bg.Model("y ~ x1 + x3", small.assign(x3=2 * small["x1"])).fit("mle")
-    with pytest.raises(bg.InferenceError, match=r"linear combinations.*one"):
+    with pytest.raises(bg.InferenceError, match=r"linear combinations.*one = 3"):
         bg.Model("y ~ x1 + one", small.assign(one=3.0)).fit("mle")
     model = bg.Model("y ~ x1", small.assign(y=0))
     with pytest.warns(bg.BayesGLMWarning, match="one-class"):

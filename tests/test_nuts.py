@@ -224,7 +224,7 @@ def test_linear_probability_model_has_a_posterior(small):
 def test_improper_posteriors_are_refused():
     x = np.linspace(-1, 1, 30)
     data = {"x": x, "y": (x > 0).astype(int)}
-    with pytest.raises(bg.InferenceError, match="separated"):
+    with pytest.raises(bg.InferenceError, match="separate the outcome"):
         bg.Model("y ~ x", data, prior="flat").fit("nuts")
     fit = bg.Model("y ~ x", data).fit("nuts", draws=400, chains=2, seed=5)
     assert np.isfinite(fit.coef).all()

@@ -244,7 +244,7 @@ def test_what_is_refused(challenger, small):
             bg.Model("y ~ x1", small, link=link).fit("svi")
     x = np.linspace(-1, 1, 30)
     separated = bg.Model("y ~ x", {"x": x, "y": (x > 0).astype(int)}, prior="flat")
-    with pytest.raises(bg.InferenceError, match="separated"):
+    with pytest.raises(bg.InferenceError, match="separate the outcome"):
         separated.fit("svi")
     wide = bg.Network("~ temperature", hidden=(600,))
     with pytest.raises(bg.SpecificationError, match="too many parameters"):

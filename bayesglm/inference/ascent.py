@@ -248,14 +248,17 @@ def _climb(
         # Close to the top the gain drowns in rounding: any finite value will do.
         drowned = length < 1e4 * tolerance + 1e-14 * jnp.abs(value)
 
-        def worse(search: tuple[Array, ...]) -> Array:
+        def worse(search: tuple[Array, Array, Array, Array]) -> Array:
             share, new, _, count = search
             enough = (new >= begin + 1e-4 * share * wanted) | (jnp.isfinite(new) & drowned)
             return ~enough & (count < HALVINGS)
 
-        def halve(search: tuple[Array, ...]) -> tuple[Array, ...]:
+        def halve(
+            search: tuple[Array, Array, Array, Array],
+        ) -> tuple[Array, Array, Array, Array]:
             share = search[0] / 2
-            return share, *criterion(share), search[3] + 1
+            new, loglik = criterion(share)
+            return share, new, loglik, search[3] + 1
 
         one = jnp.ones((), flat.dtype)
         share, new, loglik, count = jax.lax.while_loop(
@@ -333,7 +336,7 @@ def ascend(
             reduction=reduction,
             exact=exact,
         )
-        found = _State(*(np.asarray(part) for part in state))
+        found = jax.tree.map(np.asarray, state)
         return Top(
             flat=np.asarray(found.flat, float),
             value=float(found.value),

@@ -79,7 +79,8 @@ def refuse_unsuitable(target: Target, weights_kind: str) -> None:
         For networks, the ``gaussian`` family, links with a bounded domain, sampling weights.
     """
     structure = target.structure
-    wrong, got, advice = "", {}, 'leave bias_reduction out, or use fit("map")'
+    got: dict[str, Any] = {}
+    wrong, advice = "", 'leave bias_reduction out, or use fit("map")'
     if target.networks:
         wrong = "bias reduction is for linear models, not for networks"
         got = {"networks": [predictor.name for predictor, _ in target.networks]}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bayesglm.errors import InferenceError, Status, explain
+from bayesglm.errors import InferenceError, SeparationError, Status, explain
 from bayesglm.inference.newton import LIMIT, Optimum, least_squares, newton
 from bayesglm.inference.optimize import optimize
 from bayesglm.inference.starting import start
@@ -16,7 +16,7 @@ from bayesglm.inference.starting import start
 if TYPE_CHECKING:
     from bayesglm.inference.target import Target
 
-__all__ = ["checked", "find_mode", "refuse_divergence"]
+__all__ = ["checked", "find_mode", "refuse_divergence", "runs_away"]
 
 # Newton's last step moves eta by less than this at an optimum; under separation it goes on.
 STILL = 1e-3
@@ -64,12 +64,14 @@ def checked(target: Target, found: Optimum, *, jacobian: bool) -> Optimum:
 
 
 def refuse_divergence(target: Target, optimum: Optimum) -> None:
-    """Refuse an optimum at infinity (separation), naming the columns that run away.
+    """Refuse an optimum at infinity.
 
     Raises
     ------
+    SeparationError
+        If the likelihood rises for ever.
     InferenceError
-        If there is none.
+        If the optimiser left the finite numbers.
     """
     if not np.isfinite(optimum.flat[target.places]).all():
         raise InferenceError(
@@ -79,17 +81,20 @@ def refuse_divergence(target: Target, optimum: Optimum) -> None:
                 advice='lower learning_rate, or use optimizer="newton"',
             )
         )
-    running = optimum.status in (Status.CONVERGED, Status.STEP_LIMIT, Status.DIVERGED)
-    if target.some_flat and running and optimum.moved > STILL:
-        sd = np.concatenate([np.ones(int(target.intercept)), target.sd])
-        size = np.abs(optimum.flat[target.places]) * sd
-        names = [n for n, s in zip(target.names, size, strict=True) if s > 0.1 * size.max()]
-        raise InferenceError(
+    if runs_away(target, optimum):
+        raise SeparationError(
             explain(
-                "the likelihood rises for ever (the outcome is separated by the predictors), so "
-                f"no maximum-likelihood estimate exists; the coefficients that run away: "
-                f"{', '.join(names)}",
-                advice='use bias_reduction="jeffreys", or fit("map") or fit("nuts") with '
-                'prior="weak", or leave them out',
+                "the likelihood rises for ever, so that its maximum does not exist",
+                steps=optimum.steps,
+                advice='use bias_reduction="jeffreys", fit("map") or fit("nuts") with prior="weak"',
             )
         )
+
+
+def runs_away(target: Target, optimum: Optimum) -> bool:
+    """Return whether Newton's last step still went on, though the gradient had vanished.
+
+    Where it stood still, with a positive definite Hessian, the optimum exists.
+    """
+    running = optimum.status in (Status.CONVERGED, Status.STEP_LIMIT, Status.DIVERGED)
+    return target.some_flat and running and optimum.moved > STILL

@@ -37,9 +37,16 @@ __all__ = [
 ]
 
 
-class MapOptions(TypedDict, total=False):
-    """Options of an optimiser; None is an option left out."""
+class SharedOptions(TypedDict, total=False):
+    """Options of every method; None is an option left out."""
 
+    aliased: Literal["error", "drop"] | None
+
+
+class MapOptions(SharedOptions, total=False):
+    """Options of an optimiser."""
+
+    separation: Literal["error", "warn"] | None
     optimizer: Literal["newton", "lbfgs", "adam", "gd"] | optax.GradientTransformation | None
     steps: int | None
     learning_rate: float | None
@@ -63,7 +70,7 @@ class MleOptions(MapOptions, total=False):
     ci: Literal["wald", "profile"] | None
 
 
-class AutoOptions(TypedDict, total=False):
+class AutoOptions(SharedOptions, total=False):
     """Options of whichever does: of the sampler, should it come to that."""
 
     draws: int | Literal["auto"] | None
@@ -81,14 +88,14 @@ class NutsOptions(AutoOptions, total=False):
     checkpoint: str | Path | None
 
 
-class LaplaceOptions(TypedDict, total=False):
+class LaplaceOptions(SharedOptions, total=False):
     """Options of the Laplace approximation."""
 
     draws: int | None
     chains: int | None
 
 
-class SviOptions(TypedDict, total=False):
+class SviOptions(SharedOptions, total=False):
     """Options of stochastic variational inference."""
 
     guide: Literal["full", "low_rank", "mean_field"] | None
@@ -139,6 +146,9 @@ def steps_of(method: str, options: Mapping[str, Any], *, networks: bool) -> int:
     if not trained or options.get("optimizer") in ("lbfgs", "newton"):
         return 0
     return int(options.get("steps", Plan().steps))
+
+
+CHOICES = {"separation": ("error", "warn"), "aliased": ("error", "drop")}
 
 
 def check_options(method: str, options: Mapping[str, Any]) -> None:
@@ -204,6 +214,16 @@ def check_options(method: str, options: Mapping[str, Any]) -> None:
                 advice="use one of " + ", ".join(GUIDES),
             )
         )
+    for name, words in CHOICES.items():
+        word = options.get(name)
+        if word is not None and word not in words:
+            raise SpecificationError(
+                explain(
+                    f"unknown {name}{suggest(word, words)}",
+                    advice="use one of " + ", ".join(words),
+                    **{name: word},
+                )
+            )
     for name in WHOLE:
         value = options.get(name)
         if name == "draws" and automatic:

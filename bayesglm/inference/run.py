@@ -27,7 +27,7 @@ from bayesglm.inference.bias_reduction import explained, reduce_bias, refuse_uns
 from bayesglm.inference.covariance import covariance, gauss_newton_at, hessian_at, invert
 from bayesglm.inference.evaluation import evaluate, named_draws
 from bayesglm.inference.local import LARGEST_HESSIAN, TRAINING, local_optima
-from bayesglm.inference.mode import checked, find_mode, refuse_divergence
+from bayesglm.inference.mode import checked, find_mode, refuse_divergence, runs_away
 from bayesglm.inference.posterior import posterior
 from bayesglm.inference.result import Result
 from bayesglm.inference.starting import refuse_impossible
@@ -95,11 +95,12 @@ def _run(
     reduced = options.get("bias_reduction") is not None
     if reduced:
         refuse_unsuitable(target, weights_kind)
+    tolerant = options.get("separation") == "warn"
     if target.flat_priors:
-        refuse_impossible(target, always_finite=reduced)
+        refuse_impossible(target, one_outcome=not (reduced or tolerant))
     if method in ("nuts", "laplace", "svi", "auto"):
         return posterior(target, method, options, seed, report, checkpoint)
-    members, words = None, {}
+    members, words = None, dict[str, Any]()
     if reduced:
         optimum, words = reduce_bias(target, options)
     elif target.networks or any(options.get(name) is not None for name in TRAINING):
@@ -107,6 +108,8 @@ def _run(
         optimum = checked(target, optimum, jacobian=False)
     else:
         optimum = find_mode(target, options, jacobian=False)
+    if tolerant and runs_away(target, optimum):
+        optimum = replace(optimum, status=Status.SEPARATED)
     refuse_divergence(target, optimum)
     edge = target.at_edge(optimum.flat)
     if edge:

@@ -9,22 +9,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
-from bayesglm.errors import InferenceError, explain
-from bayesglm.generative import Data
+from bayesglm.errors import InferenceError, SeparationError, explain
+from bayesglm.inference.aliasing import aliases
 from bayesglm.precision import scope
 
 if TYPE_CHECKING:
     from bayesglm.inference.target import Target
 
-__all__ = ["aliased", "refuse_impossible", "start"]
+__all__ = ["refuse_impossible", "start"]
 
-# Smallest eigenvalue of the columns' correlation matrix that counts as full rank.
-RANK = 1e-13
+# Aliased columns named in a message.
+NAMED = 5
 
 
 def start(target: Target) -> np.ndarray:
@@ -103,57 +101,29 @@ def _by_linear_programming(target: Target) -> np.ndarray:
     return flat
 
 
-@jax.jit
-def _gram(data: Data) -> Array:
-    return data.parts[0].matrix.gram((data.weights > 0).astype(data.y.dtype))
-
-
-def aliased(target: Target) -> tuple[str, ...]:
-    """Return the names of columns that are linear combinations of each other.
-
-    The rank is that of the weighted correlation matrix of the columns (rows with weight 0 out).
-    """
-    k = len(target.places)
-    if not k:
-        return ()
-    with scope(target.precision):
-        gram = np.asarray(_gram(target.arrays), float)
-    gram = gram[:k, :k]
-    size = np.sqrt(np.diagonal(gram))
-    live = float((target.data.weights > 0).sum())
-    magnitude = np.concatenate([np.zeros(int(target.intercept)), np.abs(target.center)])
-    empty = size <= 1e-13 * magnitude * np.sqrt(live)
-    if empty.any():
-        constant = [name for name, flag in zip(target.names, empty, strict=True) if flag]
-        return ("Intercept", *constant) if target.intercept else tuple(constant)
-    values, vectors = np.linalg.eigh(gram / np.outer(size, size))
-    if target.precision == "float32" or values[0] > RANK * k:
-        return ()
-    guilty = np.abs(vectors[:, 0]) > 1e-6
-    return tuple(name for name, flag in zip(target.names, guilty, strict=True) if flag)
-
-
-def refuse_impossible(target: Target, *, always_finite: bool = False) -> None:
+def refuse_impossible(target: Target, *, one_outcome: bool = True) -> None:
     """Refuse a maximum-likelihood fit that has no unique finite answer whatever the optimiser.
 
     Parameters
     ----------
     target : Target
         The model on its data.
-    always_finite : bool
-        Whether the estimate has its bias reduced, so that one value only is no obstacle.
+    one_outcome : bool
+        Refuse an outcome with one value only.
 
     Raises
     ------
+    SeparationError
+        For an outcome with one value only.
     InferenceError
-        For an outcome with one value only, more coefficients than rows, or aliased columns.
+        For more coefficients than rows, or aliased columns.
     """
     data = target.data
     events = float(np.sum(data.weights * data.y))
-    infinite = not (target.structure.family.has_sigma or always_finite)
-    if infinite and events in (0.0, target.effective):
+    single = not target.structure.family.has_sigma and events in (0.0, target.effective)
+    if single and one_outcome:
         which = "no events" if events == 0 else "events only"
-        raise InferenceError(
+        raise SeparationError(
             explain(
                 f"the outcome has {which}, so its maximum-likelihood estimate is at infinity",
                 events=events,
@@ -162,12 +132,29 @@ def refuse_impossible(target: Target, *, always_finite: bool = False) -> None:
                 'prior such as prior="weak"',
             )
         )
-    names = aliased(target)
-    if names:
+    found = aliases(target)
+    if not found:
+        return
+    rows, k = int((data.weights > 0).sum()), len(target.places)
+    advice = (
+        'use aliased="drop", drop them yourself, or use a proper prior with fit("map") or "nuts"'
+    )
+    if k > rows:
         raise InferenceError(
             explain(
-                "these columns are linear combinations of each other, so their coefficients are "
-                f"not unique: {', '.join(names)}",
-                advice='drop one of them, or use fit("map") or fit("nuts") with a proper prior',
+                f"there are more coefficients than {'different ' if target.merged else ''}rows, so "
+                "they are not unique",
+                coefficients=k,
+                rows=rows,
+                advice=advice,
             )
         )
+    more = f"; and {len(found) - NAMED} more" if len(found) > NAMED else ""
+    told = "; ".join(str(alias) for alias in found[:NAMED])
+    raise InferenceError(
+        explain(
+            "some columns are linear combinations of others, so their coefficients are not unique: "
+            f"{told}{more}",
+            advice=advice,
+        )
+    )
