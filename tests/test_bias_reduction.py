@@ -153,16 +153,19 @@ def test_counts_weights_and_rows_are_the_same_data(counts, reduction, link):
     whole = fit("events ~ x + z", counts, trials="trials", weights="copies", offset="known")
     repeated = counts.loc[counts.index.repeat(counts["copies"])]
     twice = fit("events ~ x + z", repeated, trials="trials", offset="known")
+    repeated = repeated.reset_index(drop=True)
     rows = repeated.loc[repeated.index.repeat(repeated["trials"])]
-    place = rows.groupby(level=0).cumcount() % rows["trials"]
+    place = rows.groupby(level=0).cumcount()
     single = rows.assign(y=(place < rows["events"]).astype(int)).sample(frac=1, random_state=0)
     expanded = fit("y ~ x + z", single, offset="known")
     for other in (twice, expanded):
         np.testing.assert_allclose(other.coef, whole.coef, rtol=1e-8)
         np.testing.assert_allclose(std_error(other), std_error(whole), rtol=1e-8)
-    assert twice.result.options.get("penalised_loglik") == pytest.approx(
-        whole.result.options.get("penalised_loglik"), rel=1e-10
-    )
+    # The adjusted score of other links than logit is no derivative of a penalised likelihood.
+    ours, theirs = (fit.result.options.get("penalised_loglik") for fit in (twice, whole))
+    assert (ours is None) == (theirs is None)
+    if ours is not None:
+        assert ours == pytest.approx(theirs, rel=1e-10)
 
 
 @both
@@ -232,7 +235,8 @@ def test_separated_data_have_a_finite_answer(reduction, link):
 @free
 def test_one_class_has_an_answer_and_aliased_columns_have_none(reduction, link):
     frame = separated().assign(y=1, twice=lambda d: 2 * d["x"])
-    fit = bg.Model("y ~ x", frame, link=link).fit("mle", bias_reduction=reduction)
+    with pytest.warns(bg.BayesGLMWarning, match="one-class"):
+        fit = bg.Model("y ~ x", frame, link=link).fit("mle", bias_reduction=reduction)
     assert fit.status == Status.CONVERGED
     assert fit.predict().min() > 0.5
     with pytest.raises(bg.InferenceError, match="linear combinations"):

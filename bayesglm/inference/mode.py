@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["checked", "find_mode", "refuse_divergence", "runs_away"]
 
-# Newton's last step moves eta by less than this at an optimum; under separation it goes on.
-STILL = 1e-3
+# Newton's last step moves eta by less than this at an optimum; under separation it goes on. Single
+# precision ends its steps sooner.
+STILL = {"float64": 1e-3, "float32": 3e-2}
 # Up to this many coefficients Newton checks that another optimiser's optimum exists.
 CHECKED = 1_000
 
@@ -97,4 +98,4 @@ def runs_away(target: Target, optimum: Optimum) -> bool:
     Where it stood still, with a positive definite Hessian, the optimum exists.
     """
     running = optimum.status in (Status.CONVERGED, Status.STEP_LIMIT, Status.DIVERGED)
-    return target.some_flat and running and optimum.moved > STILL
+    return target.some_flat and running and optimum.moved > STILL[target.precision]
