@@ -170,7 +170,15 @@ def _category(values: pd.Series, name: str, column: Column) -> Any:
     """Return a column as a factor with the levels of training."""
     import pandas as pd
 
-    codes, seen = pd.factorize(values)
+    try:
+        codes, seen = pd.factorize(values)
+    except TypeError as error:
+        raise DataError(
+            explain(
+                f"column {name!r} must hold single values, as in training",
+                type=type(values.iloc[0]).__name__,
+            )
+        ) from error
     place = {level: code for code, level in enumerate(column.levels)}
     strange = [level for level in seen if level not in place]
     if strange:
@@ -191,7 +199,8 @@ def _number(values: pd.Series, name: str, column: Column, *, whole: bool) -> Any
     import pandas as pd
 
     boolean = pd.api.types.is_bool_dtype(values.dtype)
-    if not boolean and not pd.api.types.is_numeric_dtype(values.dtype):
+    numeric = pd.api.types.is_numeric_dtype(values.dtype)
+    if not boolean and (not numeric or pd.api.types.is_complex_dtype(values.dtype)):
         raise DataError(
             explain(f"column {name!r} must hold numbers, as in training", dtype=str(values.dtype))
         )

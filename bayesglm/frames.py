@@ -108,8 +108,9 @@ def select(data: Any, names: Iterable[str]) -> pd.DataFrame:
 def _from_dict(columns: Mapping[str, Any]) -> pd.DataFrame:
     import pandas as pd
 
-    lengths = {name: len(value) for name, value in columns.items() if np.ndim(value) == 1}
-    deep = [name for name, value in columns.items() if np.ndim(value) > 1]
+    axes = {name: _axes(value) for name, value in columns.items()}
+    lengths = {name: len(value) for name, value in columns.items() if axes[name] == 1}
+    deep = [name for name in columns if axes[name] > 1]
     if deep:
         raise DataError(explain("columns must have one dimension", column=deep[0]))
     if len(set(lengths.values())) > 1:
@@ -130,7 +131,7 @@ def _from_dict(columns: Mapping[str, Any]) -> pd.DataFrame:
     filled = {
         name: value.to_numpy() if isinstance(value, pd.Index) else value
         for name, value in columns.items()
-        if np.ndim(value) == 1
+        if axes[name] == 1
     }
     for name, value in columns.items():
         if name not in filled:
@@ -139,6 +140,14 @@ def _from_dict(columns: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(
         {name: filled[name] for name in columns}, index=index if len(columns) else range(rows)
     )
+
+
+def _axes(value: Any) -> int:
+    """Return the number of dimensions of a column: 0 for a scalar, 2 for lists of unequal length."""
+    try:
+        return np.ndim(value)
+    except ValueError:
+        return 2
 
 
 def has_names(data: Any) -> bool:
@@ -159,7 +168,7 @@ def bare(data: Any) -> pd.DataFrame:
 def rows_of(data: Any) -> int:
     """Return the number of rows of a table."""
     if isinstance(data, Mapping):
-        return max((len(value) for value in data.values() if np.ndim(value) >= 1), default=1)
+        return max((len(value) for value in data.values() if _axes(value) >= 1), default=1)
     if hasattr(data, "shape"):
         return int(data.shape[0])
     return len(select(data, column_names(data)[:1]))  # a lazy table

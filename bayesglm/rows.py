@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,7 +49,10 @@ def aligned(values: Any, frame: pd.DataFrame, name: str) -> np.ndarray:
     import pandas as pd
 
     word = name.removeprefix(RESERVED)
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise DataError(explain(f"{word} must be one number for each row: {error}")) from error
     if array.shape != (len(frame),):
         raise DataError(
             explain(f"{word} must have one value for each of {len(frame)} rows", shape=array.shape)
@@ -98,11 +103,17 @@ def column(frame: pd.DataFrame, name: str) -> np.ndarray:
     import pandas as pd
 
     values = frame[name]
+    kind = values.dtype
+    # Dates would become nanoseconds, text that looks like a number one, complex numbers real.
+    if kind == object:
+        plain = all(isinstance(value, (bool, Real, Decimal)) for value in values)
+    else:
+        plain = pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_complex_dtype(kind)
     try:
-        if pd.api.types.is_complex_dtype(values.dtype):
-            raise TypeError("complex")  # NumPy would drop the imaginary part
+        if not plain:
+            raise TypeError("not numbers")
         return values.to_numpy(dtype=float)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         word = frames.OWN.get(name, name)
         raise DataError(explain(f"{word!r} must hold numbers", dtype=str(values.dtype))) from error
 

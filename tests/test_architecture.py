@@ -25,6 +25,7 @@ FLOORS = {
     # 0 words
     "errors": 0,
     "precision": 0,
+    "files": 0,
     # 1 mathematics
     "link_functions": 1,
     "link_quantiles": 1,
