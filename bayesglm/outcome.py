@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bayesglm.arithmetic import evaluate
 from bayesglm.errors import DataError, SpecificationError, explain
-from bayesglm.expressions import evaluate, split_top
+from bayesglm.expressions import split_top
 
 if TYPE_CHECKING:
     import pandas as pd

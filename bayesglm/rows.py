@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bayesglm import frames
+from bayesglm.arithmetic import evaluate
 from bayesglm.errors import DataError, Finding, explain
-from bayesglm.expressions import evaluate
 from bayesglm.formulas import Formula
 from bayesglm.spec import Spec
 
@@ -105,7 +105,7 @@ def column(frame: pd.DataFrame, name: str) -> np.ndarray:
     values = frame[name]
     kind = values.dtype
     # Dates would become nanoseconds, text that looks like a number one, complex numbers real.
-    if kind == object:
+    if kind == np.dtype(object):
         plain = all(isinstance(value, (bool, Real, Decimal)) for value in values)
     else:
         plain = pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_complex_dtype(kind)
