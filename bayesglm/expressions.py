@@ -155,7 +155,7 @@ def parse(text: str, formula: str) -> tuple[ast.expr, dict[str, str]]:
     except (SyntaxError, ValueError) as error:
         raise FormulaError(
             explain(
-                f"the formula does not parse at {text.strip()!r}",
+                f"the formula does not parse at {_short(text)!r}",
                 formula=formula,
                 advice="names with other signs are quoted by backticks, as `my column`",
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
 
 import numpy as np
 
@@ -78,10 +79,13 @@ def select(data: Any, names: Iterable[str]) -> pd.DataFrame:
     wanted, known = list(dict.fromkeys(names)), column_names(data)
     absent = [name for name in wanted if name not in known]
     if absent:
+        # Python reads the ligature of f and i as fi.
+        alike = [name for name in known if normalize("NFKC", name) == absent[0]]
+        advice = "the columns are " + ", ".join(known[:20])
         raise DataError(
             explain(
                 f"no column {absent[0]!r} in the data{suggest(absent[0], known)}",
-                advice="the columns are " + ", ".join(known[:20]),
+                advice=f"Python reads {alike[0]!r} so: rename the column" if alike else advice,
             )
         )
     if isinstance(data, pd.DataFrame):

@@ -1,7 +1,8 @@
 """Tables, formulas and words that people might hand over, right and wrong, for hypothesis.
 
-A table is made from few choices (kinds of columns, seeds), so that hypothesis is quick to make it
-and to shrink it. Sizes stay small, so that the models share their compiled programs.
+hypothesis gives each case its own dice and the case is what these throw: cases that are independent
+of each other find more here than small changes of the last one. Sizes stay small, so that the models
+share their compiled programs.
 """
 
 from __future__ import annotations
@@ -150,6 +151,9 @@ OUTCOMES = {
     "shares": lambda rng, n: rng.random(n),
     "negative": lambda rng, n: rng.integers(-1, 1, n),
 }
+PLAIN_OUTCOMES = {
+    name: OUTCOMES[name] for name in ("0 and 1", "floats", "truth", "text", "category", "Int64")
+}
 NAMES = [
     *("x", "z", "g", "x1", "a_b", "größe", "東京", "X"),
     *("two words", "a.b", "a-b", "a+b", "a:b", "a*b", "a~b", "a|b", "(a)", "a)", "[a]", "a/b", "a%b"),
@@ -159,11 +163,7 @@ NAMES = [
     *("index", "inf", "nan", "e", "x[T.a]", "\u2126", "ﬁ", "\u212b", "x\u0301", "ª", "y", "dtype", "shape"),
     *("columns", "values", "T", "scale", "center", "Treatment", "contr", "Sum", "v", "sigma", "beta"),
 ]  # fmt: skip
-ODD_NAMES = st.one_of(
-    st.sampled_from(NAMES),
-    st.text(max_size=5),
-    st.sampled_from([1, 2.5, True, None, ("a", "b"), b"x", pd.Timestamp("2020-01-01"), np.int64(3)]),
-)  # fmt: skip
+OTHER_NAMES = [1, 2.5, True, None, ("a", "b"), b"x", pd.Timestamp("2020-01-01"), np.int64(3)]
 
 # What a formula may do with a column; {} is its name, quoted where that is needed.
 PLAIN_TERMS = ("{}",) * 6 + ("scale({})", "C({})")
@@ -178,7 +178,8 @@ TERMS = (
     *("bs({}, knots=[0.5])", "poly({}, 1)", "C({}, contr.diff)", "np.clip({}, 0, 1)", "I(~{})"),
     *("lag({})", "factor({})", "{}.values", "{} ** 2", "2 * {}", "({} + 1)", "I({} & {})"),
 )
-JOINS = (" + ",) * 6 + (
+PLAIN_JOINS = (" + ",) * 5 + (" * ",)
+JOINS = (
     " * ",
     ":",
     " - ",
@@ -208,7 +209,7 @@ RIGHTS = (
     "NaN",
     "~",
 )
-LEFTS = ("{}",) * 12 + (
+LEFTS = (
     *("{} == 'yes'", "{} > 0", "I({})", "cbind({}, {})", "cbind({}, 2 - {})", "1 - {}", "~{}"),
     *("log({})", "{} + 1", "{} == 1", "({})", "cbind({})", "{}:{}", "", "0", "{} == {}", "C({})"),
     *("{} > 0.5", "not {}", "{} in [1]", "-{}", "{} / 0"),
@@ -267,31 +268,66 @@ class Case:
         )
 
 
-def quoted(draw, name) -> str:
-    plain = str(name)
-    usual = plain.isidentifier() and draw(st.integers(0, 9)) < 8
-    return plain if usual or draw(st.integers(0, 19)) == 0 else f"`{plain}`"
+class Dice:
+    """Choices of a case."""
 
+    def __init__(self, random):
+        self.random = random
+        self.rng = np.random.default_rng(random.getrandbits(64))
 
-@st.composite
-def formulas(draw, left, names, odd):
-    if draw(st.integers(0, 24)) == 0:
-        return draw(
-            st.one_of(
-                st.text(alphabet="xyzg~+-*:()[]{}|%`'\".,0123456789 \\=<>&^@\n", max_size=12),
-                st.sampled_from([None, 3, b"y ~ x", "y", "~", "y ~~ x", "y ~ x\x00", ["y ~ x"]]),
+    def pick(self, choices):
+        return self.random.choice(choices)
+
+    def several(self, choices, number):
+        return [self.random.choice(choices) for _ in range(number)]
+
+    def whether(self, odds) -> bool:
+        """Whether something happens that happens once in so many times."""
+        return self.random.random() * odds < 1
+
+    def text(self, letters, most) -> str:
+        return "".join(self.several(letters, self.random.randint(0, most)))
+
+    def name(self):
+        if self.whether(5):
+            return self.pick(OTHER_NAMES)
+        if self.whether(4):
+            return "".join(
+                chr(self.random.choice([*range(1, 127), *range(160, 1500), 0x1F600]))
+                for _ in range(self.random.randint(0, 5))
             )
-        )
-    shape = draw(st.sampled_from(LEFTS if odd else ("{}",)))
-    right, terms = "", draw(st.integers(0, 3))
-    for number in range(terms):
-        name = quoted(draw, draw(st.sampled_from(names))) if names else "x"
-        term = draw(st.sampled_from(TERMS if odd else PLAIN_TERMS))
-        join = draw(st.sampled_from(JOINS if odd else JOINS[:8]))
-        right += (join if number else "") + term.replace("{}", name)
+        return self.pick(NAMES)
+
+
+def quoted(dice, name) -> str:
+    plain = str(name)
+    usual = plain.isidentifier() and not dice.whether(5)
+    return plain if usual or dice.whether(20) else f"`{plain}`"
+
+
+LETTERS = "xyzg~+-*:()[]{}|%`'\".,0123456789 \\=<>&^@\n"
+NO_FORMULAS = (None, 3, b"y ~ x", "y", "~", "y ~~ x", "y ~ x\x00", ["y ~ x"], "y ~ \ud800")
+
+
+def formulas(dice, outcome, names, odd):
+    if odd and dice.whether(20):
+        return dice.text(LETTERS, 12) if dice.whether(2) else dice.pick(NO_FORMULAS)
+    left = dice.pick(LEFTS) if odd and dice.whether(4) else "{}"
+    terms = []
+    for name in dice.several(names, dice.random.randint(0, 3)) if names else ():
+        strange = odd and dice.whether(2)
+        terms.append(dice.pick(TERMS if strange else PLAIN_TERMS).replace("{}", quoted(dice, name)))
+    right = "".join(
+        (dice.pick(JOINS if odd and dice.whether(5) else PLAIN_JOINS) if place else "") + term
+        for place, term in enumerate(terms)
+    )
     if not terms:
-        right = draw(st.sampled_from(RIGHTS if odd else RIGHTS[:2]))
-    return f"{shape.replace('{}', quoted(draw, left))} ~ {right}"
+        right = dice.pick(RIGHTS if odd else RIGHTS[:1])
+    return f"{left.replace('{}', quoted(dice, outcome))} ~ {right}"
+
+
+# Panics of polars are no Exceptions.
+REFUSALS = (TypeError, ValueError, LookupError, AttributeError, RuntimeError, OverflowError)
 
 
 def as_kind(frame, kind):
@@ -304,107 +340,87 @@ def as_kind(frame, kind):
                 return pl.from_pandas(frame).lazy()
             case "arrow":
                 return pa.Table.from_pandas(frame)
-            case "dict of lists":
-                return {name: frame[name].tolist() for name in frame}
-            case "dict of arrays":
-                return {name: frame[name].to_numpy() for name in frame}
-            case "dict of Series":
-                return {name: frame[name] for name in frame}
-    except (TypeError, ValueError, AttributeError, RuntimeError, NotImplementedError):
-        pass
-    except (pa.ArrowException, pl.exceptions.PolarsError, BaseException) as error:
-        if type(error).__name__ != "PanicException" and not isinstance(error, Exception):
-            raise
+    except (*REFUSALS, pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        return frame
+    match kind:
+        case "dict of lists":
+            return {name: frame[name].tolist() for name in frame}
+        case "dict of arrays":
+            return {name: frame[name].to_numpy() for name in frame}
+        case "dict of Series":
+            return {name: frame[name] for name in frame}
     return frame
 
 
-KINDS = ("pandas",) * 12 + (
-    *("polars", "polars lazy", "arrow", "dict of lists", "dict of arrays", "dict of Series"),
-)
+KINDS = ("polars", "polars lazy", "arrow", "dict of lists", "dict of arrays", "dict of Series")
 
 
-@st.composite
-def tables(draw, odd):
-    """Return a table, its outcome's name, and the names of the other columns."""
-    n = draw(st.sampled_from(ROWS if odd else ROWS[5:]))
-    rng = np.random.default_rng(draw(st.integers(0, 2**16)))
-    number = draw(st.integers(0, 3))
-    if odd and draw(st.booleans()):
-        names = draw(st.lists(ODD_NAMES, min_size=number, max_size=number))
-    else:
-        names = ["x", "z", "g"][:number]
-    outcome = draw(st.sampled_from(["y"] * 12 + NAMES)) if odd else "y"
-    columns: list[tuple[Any, pd.Series]] = []
-    kinds = draw(
-        st.lists(
-            st.sampled_from(list(COLUMNS) if odd else list(PLAIN)),
-            min_size=number,
-            max_size=number,
-        )
-    )
+def tables(dice, odd):
+    """Return a table, the same in other hands, its outcome's name, and those of other columns."""
+    rng, n = dice.rng, dice.pick(ROWS if odd else ROWS[5:])
+    number = dice.random.randint(0, 3)
+    names = ["x", "z", "g"][:number]
+    if odd and dice.whether(3):
+        names = [dice.name() for _ in names]
+    outcome = dice.name() if odd and dice.whether(8) else "y"
     index = pd.RangeIndex(n)
-    for name, kind in zip(names, kinds, strict=True):
-        columns.append((name, pd.Series(COLUMNS[kind](rng, n), index=index)))
-    strange = odd and draw(st.integers(0, 9)) == 0
-    kind = draw(st.sampled_from(list(COLUMNS if strange else OUTCOMES)))
-    values = (COLUMNS if strange else OUTCOMES)[kind](rng, n)
-    place = draw(st.integers(0, number))
-    columns.insert(place, (outcome, pd.Series(values, index=index)))
+
+    def column(kinds):
+        return pd.Series(kinds[dice.pick(list(kinds))](rng, n), index=index)
+
+    columns = [(name, column(COLUMNS if odd and dice.whether(2) else PLAIN)) for name in names]
+    if odd and dice.whether(8):
+        values = column(COLUMNS)
+    else:
+        values = column(OUTCOMES if odd else PLAIN_OUTCOMES)
+    columns.insert(dice.random.randint(0, number), (outcome, values))
     for word, make in (("w", ARRAYS["whole"]), ("t", ARRAYS["tens"])):
         columns.append((word, pd.Series(make(rng, n), index=index)))
+    if odd and n and dice.whether(8):
+        columns = _with_hole(dice, columns)
     frame = pd.concat([column for _, column in columns], axis=1)
-    if n == 0:
-        frame = frame.iloc[:0]
     frame.columns = pd.Index([name for name, _ in columns], dtype=object)
-    if odd and n:
-        frame = _with_holes(draw, frame, rng)
-        labels = draw(st.sampled_from(["range"] * 8 + ["text", "repeats", "dates", "levels"]))
-        frame.index = {
-            "range": index,
+    if odd and n and dice.whether(5):
+        labels = {
             "text": pd.Index([f"r{i}" for i in range(n)]),
             "repeats": pd.Index([0] * n),
             "dates": pd.date_range("2020", periods=n),
             "levels": pd.MultiIndex.from_arrays([range(n), range(n)]),
-        }[labels]
-    kind = draw(st.sampled_from(KINDS)) if odd and frame.columns.is_unique else "pandas"
-    return frame, as_kind(frame, kind), outcome, [*names, *(["w"] if odd else [])]
+        }
+        frame.index = labels[dice.pick(list(labels))]
+    other = odd and frame.columns.is_unique and dice.whether(3)
+    data = as_kind(frame, dice.pick(KINDS)) if other else frame
+    return frame, data, outcome, [*names, *(["w"] if odd else [])]
 
 
-def _with_holes(draw, frame, rng):
-    if draw(st.integers(0, 7)):
-        return frame
-    hole = draw(st.sampled_from([None, float("nan"), float("inf"), -float("inf"), pd.NA]))
-    j = draw(st.integers(0, frame.shape[1] - 1))
-    values = frame.iloc[:, j].astype(object).tolist()
-    values[int(rng.integers(len(values)))] = hole
-    columns = [frame.iloc[:, i] for i in range(frame.shape[1])]
-    columns[j] = pd.Series(values, index=frame.index)
-    if draw(st.booleans()):
-        columns[j] = columns[j].infer_objects()
-    holed = pd.concat(columns, axis=1)
-    holed.columns = frame.columns
-    return holed
+def _with_hole(dice, columns):
+    hole = dice.pick([None, float("nan"), float("inf"), -float("inf"), pd.NA])
+    j = dice.random.randrange(len(columns))
+    name, column = columns[j]
+    values = column.astype(object).tolist()
+    values[dice.random.randrange(len(values))] = hole
+    holed = pd.Series(values, index=column.index, dtype=object)
+    columns[j] = name, holed.infer_objects() if dice.whether(2) else holed
+    return columns
 
 
-@st.composite
-def new_tables(draw, frame, names):
+CHANGES = (
+    *("none", "none", "one row", "no rows", "missing column", "hole", "infinite", "unseen", "text"),
+    *("numbers", "truth", "objects", "dict", "scalars", "polars", "huge", "array", "nothing"),
+    *("shuffled", "categories", "number", "lists", "complex", "dates", "NA"),
+)
+
+
+def new_tables(dice, frame, names):
     """Return new data: rows of the old, changed in a way that may or may not matter."""
-    change = draw(
-        st.sampled_from(
-            [
-                *("none", "none", "one row", "no rows", "missing column", "hole", "infinite"),
-                *("unseen", "text", "numbers", "truth", "objects", "dict", "scalars", "polars"),
-                *("huge", "array", "nothing", "shuffled", "categories", "number"),
-            ]
-        )
-    )
+    change = dice.pick(CHANGES)
     if not frame.columns.is_unique or not len(frame):
         return {"x": [1.0]}
     if change in ("array", "nothing", "number"):
         return {"array": np.ones((2, 2)), "nothing": [], "number": 3}[change]
     new = frame.iloc[: {"one row": 1, "no rows": 0}.get(change, 4)].copy()
     columns = {name: new[name] for name in new}
-    name = draw(st.sampled_from(names)) if names else None
+    name = dice.pick(names) if names else None
     if name is not None and name in columns:
         n = len(new)
         values = {
@@ -417,6 +433,10 @@ def new_tables(draw, frame, names):
             "objects": columns[name].astype(object).tolist(),
             "huge": np.full(n, 1e300),
             "categories": pd.Categorical([str(v) for v in columns[name]]),
+            "lists": [[1]] * n,
+            "complex": np.ones(n) + 1j,
+            "dates": pd.date_range("2020", periods=n),
+            "NA": pd.array([pd.NA] * n, dtype="Int64"),
         }
         if change == "missing column":
             del columns[name]
@@ -426,7 +446,10 @@ def new_tables(draw, frame, names):
         return {key: column.iloc[0] for key, column in columns.items()}
     if change == "dict":
         return {key: column.tolist() for key, column in columns.items()}
-    found = pd.DataFrame(dict(columns), index=new.index)
+    if not columns:
+        return {}
+    found = pd.concat(list(columns.values()), axis=1)
+    found.columns = pd.Index(list(columns), dtype=object)
     if change == "shuffled":
         return found.iloc[::-1, ::-1]
     return as_kind(found, "polars") if change == "polars" else found
@@ -434,53 +457,53 @@ def new_tables(draw, frame, names):
 
 @st.composite
 def cases(draw, methods=METHODS):
-    """Return a `Case`: a quarter of them of usual tables and terms, so that fits come out too."""
-    odd = draw(st.integers(0, 3)) > 0
-    frame, data, outcome, names = draw(tables(odd))
-    formula = draw(formulas(outcome, names, odd))
+    """Return a `Case`: one in five is of usual tables and terms."""
+    dice = Dice(draw(st.randoms(use_true_random=True)))
+    odd = not dice.whether(5)
+    frame, data, outcome, names = tables(dice, odd)
+    formula = formulas(dice, outcome, names, odd)
     words: dict[str, Any] = {}
-    rng = np.random.default_rng(draw(st.integers(0, 2**16)))
-    if draw(st.integers(0, 5)) == 0:
-        words["link"] = draw(st.sampled_from(LINKS))
-    elif draw(st.integers(0, 9)) == 0:
+    if dice.whether(6):
+        words["link"] = dice.pick(LINKS)
+    elif dice.whether(10):
         words["family"] = "gaussian"
-    if odd:
-        words |= _words(draw, frame, names, rng)
+    if odd and dice.whether(2):
+        words |= _words(dice, frame, names)
     return Case(
         formula=formula,
         data=data,
         words=words,
-        method=draw(st.sampled_from(methods)),
-        new=draw(new_tables(frame, names)),
-        stored=draw(st.integers(0, 11)) == 0,
+        method=dice.pick(methods),
+        new=new_tables(dice, frame, names),
+        stored=dice.whether(8),
     )
 
 
-def _words(draw, frame, names, rng):
-    words: dict[str, Any] = {}
+# What may be said wrong, and how.
+SLIPS = {
+    "prior": PRIORS,
+    "center": (False, False, True, None, "no"),
+    "weights_kind": ("sampling", "sampling", "frequency", "weird", None),
+    "link": ("logitt", None, 3, "student_t(4)", "student_t(-1)"),
+    "family": ("binomial", None, 3),
+    "event": EVENTS,
+    "precision": ("float32", "float16"),
+}
+
+
+def _words(dice, frame, names):
+    words: dict[str, Any] = {"missing": "drop"} if dice.whether(3) else {}
     for word, usual in (("weights", "w"), ("trials", "t"), ("offset", "w")):
-        if draw(st.integers(0, 11)) == 0:
-            other = st.sampled_from(names) if names else st.just("x")
-            kind = draw(st.sampled_from([None, None, "other", *ARRAYS]))
+        if not dice.whether(5):
+            continue
+        kind = dice.pick([None, None, None, None, "other", *ARRAYS])
+        if kind is None or (kind == "other" and not names):
+            words[word] = usual
+        else:
             words[word] = (
-                usual
-                if kind is None
-                else draw(other)
-                if kind == "other"
-                else ARRAYS[kind](rng, len(frame))
+                dice.pick(names) if kind == "other" else ARRAYS[kind](dice.rng, len(frame))
             )
-    if draw(st.integers(0, 9)) == 0:
-        words["event"] = draw(st.sampled_from(EVENTS))
-    if draw(st.integers(0, 3)) == 0:
-        words["missing"] = "drop"
-    if draw(st.integers(0, 11)) == 0:
-        words["prior"] = draw(st.sampled_from(PRIORS))
-    if draw(st.integers(0, 11)) == 0:
-        words["center"] = draw(st.sampled_from([False, True, None, "no"]))
-    if draw(st.integers(0, 11)) == 0:
-        words["weights_kind"] = draw(st.sampled_from(["sampling", "frequency", "weird", None]))
-    if draw(st.integers(0, 24)) == 0:
-        words["link"] = draw(st.sampled_from(["logitt", None, 3, "student_t(4)", "student_t(-1)"]))
-    if draw(st.integers(0, 24)) == 0:
-        words["family"] = draw(st.sampled_from(["binomial", None, 3]))
+    for word, values in SLIPS.items():
+        if dice.whether(15):
+            words[word] = dice.pick(values)
     return words

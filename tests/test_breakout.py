@@ -116,7 +116,7 @@ TRIES = {
     "ellipsis": "I(...)",
     "statement": "I(x); CODE",
     "line break": "I(x)\nCODE",
-    "comment": "I(x #)\n)",
+    "comment": "I(x #)\n, CODE)",
     "braces": "{CODE}",
     "braces with a name": "{x.__class__}",
     "percent operator": "x %CODE% z",
@@ -150,7 +150,7 @@ TRIES = {
 @pytest.mark.parametrize("name", TRIES)
 @pytest.mark.parametrize(
     "formula",
-    ["y ~ {}", "y ~ x + {}:z", "y ~ I({})", "{} ~ x", "y ~ x + offset({})", "cbind(y, {}) ~ x"],
+    ["y ~ {}", "y ~ z + I({}):z", "{} ~ x", "y ~ x + offset({})"],
 )
 def test_nothing_is_executed(frame, tmp_path, name, formula):
     mark = tmp_path / "mark"
@@ -177,13 +177,19 @@ def test_what_is_harmless_goes_on_working(frame):
     for right in (
         "C(g, Treatment('b'))",
         'C(g, Treatment("b"))',
-        "I(`ﬁ` + x)",
+        "ﬁ",
         "`a'b` + x",
         "`back\\slash`",
     ):
         assert bg.Model(f"y ~ {right}", frame).fit("mle").nobs == 60
     left = bg.Model("""g == "it's" ~ x""", frame)
     np.testing.assert_array_equal(left.design.y, frame["g"] == "it's")
+
+
+def test_a_name_that_python_reads_otherwise_is_told(frame):
+    for formula in ("y ~ I(ﬁ + x)", "ﬁ > 0 ~ x"):
+        with pytest.raises(bg.DataError, match="no column 'fi'.*Python reads 'ﬁ' so: rename"):
+            bg.Model(formula, frame)
 
 
 @pytest.mark.parametrize(
