@@ -106,7 +106,11 @@ def select(data: Any, names: Iterable[str]) -> pd.DataFrame:
         ) from error
     if isinstance(table, nw.LazyFrame):
         table = table.select(wanted).collect()
-    return table.select(wanted).to_pandas().infer_objects()
+    chosen = table.select(wanted)
+    if chosen.implementation.is_pyarrow():
+        # What pandas once noted in the table would make an index of a column, None of "None".
+        return chosen.to_native().to_pandas(ignore_metadata=True).infer_objects()
+    return chosen.to_pandas().infer_objects()
 
 
 def _from_dict(columns: Mapping[str, Any]) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from bayesglm import frames
 from bayesglm.arithmetic import evaluate
 from bayesglm.errors import DataError, Finding, explain
 from bayesglm.formulas import Formula
+from bayesglm.priors import ColumnFacts
 from bayesglm.spec import Spec
 
 if TYPE_CHECKING:
@@ -24,9 +25,11 @@ __all__ = [
     "column",
     "complete",
     "evaluated",
+    "far_columns",
     "odd_outcomes",
     "offsets",
     "refuse_infinite",
+    "refuse_numbers",
     "refuse_reserved",
     "row_weights",
 ]
@@ -35,6 +38,11 @@ __all__ = [
 RESERVED = "__"
 # Squares of larger values, summed over rows, would overflow; those of smaller ones vanish.
 LARGEST = 1e140
+# With more rows than this an sd of the posterior would be below the last digit of its mean.
+HEAVIEST = 1e30
+# Beyond so many standard deviations from 0 a variance, the difference of squares, is right to less
+# than four digits.
+FAR = 1e6
 
 
 def refuse_reserved(known: Sequence[str]) -> None:
@@ -148,6 +156,7 @@ def offsets(formula: Formula, spec: Spec, frame: pd.DataFrame) -> np.ndarray:
         offset += evaluated(expression, formula, frame)
     if not np.isfinite(offset).all():
         raise DataError(explain("the offset has missing or infinite values"))
+    refuse_infinite(offset[:, None], ("offset",))
     return offset
 
 
@@ -199,6 +208,59 @@ def refuse_infinite(matrix: Any, terms: Sequence[str]) -> None:
 def _stored(matrix: Any, j: int) -> np.ndarray:
     """Return the stored values of a column of a sparse matrix."""
     return np.asarray(matrix.data[matrix.indptr[j] : matrix.indptr[j + 1]])
+
+
+def refuse_numbers(spec: Spec, name: str, y: np.ndarray, mass: np.ndarray) -> None:
+    """Refuse rows that count for more than numbers can tell, and gaussian outcomes without spread.
+
+    Parameters
+    ----------
+    spec : Spec
+    name : str
+        The outcome's.
+    y, mass : ndarray, shape (n,)
+        Outcomes, and weights times trials, of the rows that count.
+    """
+    if float(mass.sum()) > HEAVIEST:
+        raise DataError(
+            explain(
+                "the weights times trials are too large to compute with",
+                sum=float(mass.sum()),
+                advice="change their unit",
+            )
+        )
+    if not spec.family.has_sigma:
+        return
+    refuse_infinite(y[:, None], (name,))
+    if (y == y[0]).all():
+        raise DataError(
+            explain(
+                f"the outcome {name!r} has one value only, so sigma is 0",
+                value=float(y[0]),
+                advice='use family="bernoulli" with a prior',
+            )
+        )
+
+
+def far_columns(columns: Sequence[ColumnFacts]) -> tuple[Finding, ...]:
+    """Return a finding for each column so far from 0 that its differences have lost digits."""
+    found = []
+    for column in columns:
+        far = abs(column.mean) / column.sd if column.sd > 0 else 0.0
+        if column.kind != "constant" and far > FAR:
+            found.append(
+                Finding(
+                    "far-from-zero",
+                    "warning",
+                    f"The values of {column.term} lie {far:.1g} standard deviations from 0: the "
+                    "intercept, and the intervals of predictions, have lost digits.",
+                    value=far,
+                    threshold=FAR,
+                    where=column.term,
+                    advice="Subtract a constant, such as their mean.",
+                )
+            )
+    return tuple(found)
 
 
 def odd_outcomes(

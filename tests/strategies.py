@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -339,7 +340,9 @@ def as_kind(frame, kind):
             case "polars lazy":
                 return pl.from_pandas(frame).lazy()
             case "arrow":
-                return pa.Table.from_pandas(frame)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # names that are no text become text
+                    return pa.Table.from_pandas(frame)
     except (*REFUSALS, pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return frame
     match kind:

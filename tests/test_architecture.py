@@ -97,7 +97,7 @@ SIDEWAYS = {
     "formulas": {"expressions"},
     "encoding": {"formulas", "expressions"},
     "outcome": {"spec", "frames", "expressions", "arithmetic"},
-    "rows": {"spec", "frames", "arithmetic", "formulas"},
+    "rows": {"spec", "frames", "arithmetic", "formulas", "priors"},
     "design": {
         *("spec", "frames", "expressions", "formulas", "encoding", "outcome", "columns", "rows"),
         *("priors", "inputs", "merging"),
