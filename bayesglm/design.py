@@ -25,9 +25,11 @@ from bayesglm.rows import (
     aligned,
     column,
     complete,
+    far_columns,
     odd_outcomes,
     offsets,
     refuse_infinite,
+    refuse_numbers,
     refuse_reserved,
     row_weights,
 )
@@ -265,6 +267,7 @@ def _assemble(
         formula.left, formula.text, frame[list(formula.left_columns)], spec, trials
     )
     live = weights > 0
+    refuse_numbers(spec, outcome.name, y[live], weights[live] * counted[live])
     right = frame[list(formula.right_columns)]
     # Functions of the user's own may look at all rows, and so does what networks do.
     found = None if context or added else repeats(right)
@@ -321,6 +324,7 @@ def _assemble(
             *findings,
             *more,
             *encoding.single_levels(),
+            *far_columns(columns),
             *odd_outcomes(y, counted, weights, spec),
         ),
     )
@@ -405,6 +409,7 @@ def build_arrays(
     w, findings = row_weights(frame, spec)
     counts = None if trials is None else column(frame, "__trials")
     events, counted, outcome = respond("y", "y", frame[["y"]], spec, counts)
+    refuse_numbers(spec, outcome.name, events[w > 0], (w * counted)[w > 0])
     words = {name: ((name,), False) for name in terms}
     live, mass = w > 0, w * counted
     found = repeats_of_matrix(matrix)
@@ -428,5 +433,5 @@ def build_arrays(
         outcome=outcome,
         offset_column=spec.offset,
         frame=frame,
-        findings=(*findings, *odd_outcomes(events, counted, w, spec)),
+        findings=(*findings, *far_columns(columns), *odd_outcomes(events, counted, w, spec)),
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import re
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ import numpy as np
 from bayesglm.errors import DataError, Finding, explain
 from bayesglm.expressions import check, parse
 from bayesglm.formulas import Formula
+from bayesglm.materials import materialize
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,10 +26,7 @@ __all__ = ["Column", "Encoding", "learn", "used"]
 
 # Wider than this with fewer non-zeros than this share, a matrix is kept sparse.
 WIDE, THIN = 100, 0.1
-BOUNDED = ("bs",)
 EXTRAPOLATING = ("poly", "bs", "cr", "cc", "cs")
-# Functions that formulaic has under np only; the user's stand above ours.
-OURS = {"sqrt": np.sqrt, "log1p": np.log1p, "expm1": np.expm1}
 # Powers of whole numbers up to here do not wrap around; names of levels look better whole.
 WHOLE = 3_000
 
@@ -106,7 +103,7 @@ class Encoding:
         DataError
             For an unseen level or a value beyond the knots of ``bs``.
         """
-        matrix, _ = _materialize(
+        matrix, _ = materialize(
             self.right,
             self.prepare(frame),
             context,
@@ -177,7 +174,15 @@ def _category(values: pd.Series, name: str, column: Column) -> Any:
     """Return a column as a factor with the levels of training."""
     import pandas as pd
 
-    codes, seen = pd.factorize(values)
+    try:
+        codes, seen = pd.factorize(values)
+    except TypeError as error:
+        raise DataError(
+            explain(
+                f"column {name!r} must hold single values, as in training",
+                type=type(values.iloc[0]).__name__,
+            )
+        ) from error
     place = {level: code for code, level in enumerate(column.levels)}
     strange = [level for level in seen if level not in place]
     if strange:
@@ -198,7 +203,8 @@ def _number(values: pd.Series, name: str, column: Column, *, whole: bool) -> Any
     import pandas as pd
 
     boolean = pd.api.types.is_bool_dtype(values.dtype)
-    if not boolean and not pd.api.types.is_numeric_dtype(values.dtype):
+    numeric = pd.api.types.is_numeric_dtype(values.dtype)
+    if not boolean and (not numeric or pd.api.types.is_complex_dtype(values.dtype)):
         raise DataError(
             explain(f"column {name!r} must hold numbers, as in training", dtype=str(values.dtype))
         )
@@ -249,7 +255,7 @@ def learn(
     bare = Encoding(formula.right, (), columns)
     prepared = bare.prepare(frame)
     sparse = max(_level_counts(formula, columns, prepared), default=0) > WIDE
-    matrix, spec = _materialize(formula.right, prepared, context, sparse=sparse)
+    matrix, spec = materialize(formula.right, prepared, context, sparse=sparse)
     names = tuple(str(name) for name in spec.column_names)
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
@@ -334,77 +340,6 @@ def _learn_column(values: pd.Series, name: str) -> Column:
             )
         )
     return Column("category", tuple(sorted(pd.unique(values))))
-
-
-def _materialize(
-    right: str,
-    frame: pd.DataFrame,
-    context: Mapping[str, Any] | None,
-    *,
-    sparse: bool,
-    transforms: Mapping[str, Any] | None = None,
-    categories: Mapping[str, Any] | None = None,
-) -> tuple[Any, Any]:
-    """Let formulaic encode; with a state given, by that state."""
-    from formulaic import Formula as Parsed
-    from formulaic import ModelSpec
-    from formulaic.errors import DataMismatchWarning
-    from formulaic.materializers.types import FactorValues  # noqa: F401  (loads the materialisers)
-    from formulaic.parser.types import Factor
-
-    state = {
-        expr: (Factor.Kind.CATEGORICAL, {"categories": list(levels)})
-        for expr, levels in (categories or {}).items()
-    }
-    spec = ModelSpec(
-        formula=Parsed(right),
-        na_action="ignore",
-        output="sparse" if sparse else "numpy",
-        transform_state=dict(transforms or {}),
-        encoder_state=state,
-    )
-    if not len(frame.columns):
-        frame = frame.assign(_rows_=0.0)
-    try:
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", DataMismatchWarning)
-            matrix = spec.get_model_matrix(frame, context={**OURS, **(context or {})})
-    except DataMismatchWarning as error:
-        strange = re.sub(r"np\.\w+\((.*?)\)", r"\1", "".join(re.findall(r"\{.*\}", str(error))))
-        raise DataError(
-            explain(
-                f"the data have levels that were not there in training: {strange}", formula=right
-            )
-        ) from error
-    except Exception as error:
-        # formulaic wraps whatever a transform raises; the border translates it once.
-        cause = error.__cause__ or error
-        told = str(cause).splitlines()[0] if str(cause) else repr(cause)
-        wrong, advice = f"the columns cannot be encoded: {told}", ""
-        if "upper and/or lower bounds" in told:
-            wrong, advice = "values lie beyond the knots of bs()", _ranges(transforms)
-        elif "string multiply" in told:
-            advice = "put C() around a function whose values are text"
-        elif isinstance(cause, (IndexError, ValueError)) and "C(" in right:
-            advice = "a reference level is named by C(x, Treatment('level'))"
-        raise DataError(explain(wrong, formula=right, advice=advice)) from error
-    plain = matrix.__wrapped__ if hasattr(matrix, "__wrapped__") else matrix
-    if sparse:
-        import scipy.sparse as sp
-
-        return sp.csc_array(plain), matrix.model_spec
-    plain = np.asarray(plain)
-    return plain.astype(float, copy=False), matrix.model_spec
-
-
-def _ranges(transforms: Mapping[str, Any] | None) -> str:
-    known = [
-        f"{expr} reaches from {state['lower_bound']:g} to {state['upper_bound']:g}"
-        for expr, state in (transforms or {}).items()
-        if expr.startswith(BOUNDED) and "lower_bound" in state
-    ]
-    return "; ".join(known)
 
 
 def _without_constant(matrix: Any, names: tuple[str, ...], left_out: tuple[str, ...] = ()) -> Any:

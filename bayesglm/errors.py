@@ -28,6 +28,10 @@ __all__ = [
 ]
 
 
+# Letters of a value shown in a message.
+LONGEST = 400
+
+
 class BayesGLMError(Exception):
     """Base of every error that this package raises on purpose."""
 
@@ -119,12 +123,18 @@ def explain(wrong: str, *, advice: str = "", **got: Any) -> str:
     >>> explain("draws must be a positive whole number", draws=-3, advice="use draws=1000")
     'draws must be a positive whole number; got draws=-3; use draws=1000'
     """
-    parts = [wrong]
+    parts = [_short(wrong, 2 * LONGEST)]
     if got:
-        parts.append("got " + ", ".join(f"{name}={value!r}" for name, value in got.items()))
+        told = (f"{name}={_short(repr(value), LONGEST)}" for name, value in got.items())
+        parts.append("got " + ", ".join(told))
     if advice:
         parts.append(advice)
     return "; ".join(parts)
+
+
+def _short(text: str, most: int) -> str:
+    """Return text that somebody may read: the rest of what is longer stays out."""
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def suggest(word: object, words: Iterable[str]) -> str:

@@ -1,23 +1,33 @@
-"""What a formula may say: the allow-list of functions, and a small evaluator for its left side.
+"""What a formula may say: the allow-list of functions, and what else is refused.
 
 Formulas come from notebooks, command lines and files. formulaic evaluates the Python in them, so
 every factor passes `check` first: names, numbers, text, arithmetic, comparisons and calls to listed
-functions; no attribute but ``np.<listed>``, no subscript, no lambda, no comprehension.
+functions; no attribute but ``np.<listed>``, no subscript, no lambda, no comprehension. What is
+checked must also be what formulaic evaluates: it reads backticks, quotes and backslashes by rules of
+its own, so that text in which they meet is refused.
 """
 
 from __future__ import annotations
 
 import ast
-import operator
 import re
-from collections.abc import Callable, Collection, Mapping
-from typing import Any
+import warnings
+from collections.abc import Collection
 
 import numpy as np
 
 from bayesglm.errors import FormulaError, explain, suggest
 
-__all__ = ["FUNCTIONS", "called", "check", "evaluate", "parse", "quoted_names", "split_top"]
+__all__ = [
+    "FUNCTIONS",
+    "NUMPY",
+    "called",
+    "check",
+    "check_quotes",
+    "parse",
+    "quoted_names",
+    "split_top",
+]
 
 NUMPY = frozenset(
     [
@@ -92,6 +102,10 @@ _ALLOWED = (
 )  # fmt: skip
 CURVES = frozenset(["bs", "cc", "cr", "cs", "poly"])
 LARGEST_DEGREE = 1_000
+# Python's own functions that walk a tree give up at about 200 levels.
+DEEPEST = 150
+# In a quoted text or name they would end it, for one reader or another.
+ODD = re.compile(r"['\"`\\]")
 # What people from other software write, and what it is called here.
 ALIASES = {"factor": "C", "as_factor": "C", "s": "cr", "ns": "cr", "rcs": "cr", "ln": "log"}
 
@@ -124,15 +138,41 @@ def parse(text: str, formula: str) -> tuple[ast.expr, dict[str, str]]:
     """
     plain, names = quoted_names(text.strip())
     try:
-        return ast.parse(plain, mode="eval").body, names
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        with warnings.catch_warnings():
+            # Python's opinion of 'a\d' is not for users of formulas.
+            warnings.simplefilter("ignore")
+            tree = ast.parse(plain, mode="eval").body
+        if _is_deep(tree):
+            raise RecursionError
+        return tree, names
+    except (RecursionError, MemoryError) as error:
         raise FormulaError(
             explain(
-                f"the formula does not parse at {text.strip()!r}",
+                f"the formula is nested too deeply or too long at {_short(text)!r}",
+                advice="compute the column beforehand",
+            )
+        ) from error
+    except (SyntaxError, ValueError) as error:
+        raise FormulaError(
+            explain(
+                f"the formula does not parse at {_short(text)!r}",
                 formula=formula,
                 advice="names with other signs are quoted by backticks, as `my column`",
             )
         ) from error
+
+
+def _is_deep(tree: ast.AST) -> bool:
+    """Whether a tree has more levels than functions that call themselves can walk."""
+    level, depth = [tree], 0
+    while level and depth <= DEEPEST:
+        level, depth = [child for node in level for child in ast.iter_child_nodes(node)], depth + 1
+    return bool(level)
+
+
+def _short(text: str) -> str:
+    text = text.strip()
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def check(text: str, formula: str, *, context: Collection[str] = ()) -> set[str]:
@@ -187,6 +227,41 @@ def check(text: str, formula: str, *, context: Collection[str] = ()) -> set[str]
     return columns
 
 
+def check_quotes(text: str, formula: str) -> None:
+    """Refuse text that formulaic would take for code, or code that it would take for text.
+
+    formulaic looks for backticks outside of quotes, `quoted_names` everywhere; and it writes the
+    text of a call between double quotes, to be evaluated. Neither matters where no quoted text and
+    no quoted name has quotes of its own.
+
+    Raises
+    ------
+    FormulaError
+        For quotes, backticks and backslashes in text or in the names of columns.
+
+    Examples
+    --------
+    >>> check_quotes("C(`my column`, Treatment('a'))", "y ~ ...")
+    """
+    tree, names = parse(text, formula)
+    texts = [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    inside = [name for name in names if any(name in each for each in texts)]
+    odd = [each for each in (*texts, *names.values()) if ODD.search(each) or not each.isprintable()]
+    if inside or odd:
+        told = f"`{names[inside[0]]}`" if inside else odd[0]
+        raise FormulaError(
+            explain(
+                f"quotes, backticks and backslashes cannot stand inside quotes: {_short(told)!r}",
+                formula=formula,
+                advice="rename the level or the column",
+            )
+        )
+
+
 def called(text: str, formula: str) -> set[str]:
     """Return the names of functions that an expression calls; ``np.log`` counts as ``np``.
 
@@ -215,17 +290,8 @@ def _check_call(node: ast.Call, formula: str, context: Collection[str]) -> None:
         )
     if any(keyword.arg is None for keyword in node.keywords):
         raise FormulaError(explain("** is not allowed in a call in a formula", formula=formula))
-    sizes = [*node.args[1:], *(keyword.value for keyword in node.keywords)]
-    if name in CURVES and any(
-        isinstance(size, ast.Constant) and type(size.value) is int and size.value > LARGEST_DEGREE
-        for size in sizes
-        if not _is_bound(size, node)
-    ):
-        raise FormulaError(
-            explain(
-                f"{ast.unparse(node)} asks for more columns than {LARGEST_DEGREE}", formula=formula
-            )
-        )
+    if name in CURVES:
+        _check_curve(node, formula, context)
     bare = name.removeprefix("np.")
     if bare in NUMPY | BARE and name not in context and len(node.args) > _arity(bare):
         # np.abs(x, x) would write into the data, too.
@@ -242,10 +308,34 @@ def _arity(name: str) -> int:
     return others.get(name) or int(getattr(getattr(np, name, None), "nin", 1))
 
 
-def _is_bound(size: ast.expr, node: ast.Call) -> bool:
-    """Whether an argument is a bound of the range of x, which may be any number."""
-    names = [keyword.arg for keyword in node.keywords if keyword.value is size]
-    return names in (["lower_bound"], ["upper_bound"])
+def _check_curve(node: ast.Call, formula: str, context: Collection[str]) -> None:
+    """Refuse a curve that asks for more columns than there can be, or hides how many it asks for."""
+    for size, word in [
+        *((argument, None) for argument in node.args[1:]),
+        *((keyword.value, keyword.arg) for keyword in node.keywords),
+    ]:
+        if isinstance(size, ast.Name) and size.id in context:
+            continue
+        try:
+            number = ast.literal_eval(size)
+        except (ValueError, TypeError) as error:
+            raise FormulaError(
+                explain(
+                    f"{ast.unparse(size)} is not allowed in {ast.unparse(node.func)}()",
+                    formula=formula,
+                    advice="write the number itself",
+                )
+            ) from error
+        # A bound of the range of x may be any number.
+        if word in ("lower_bound", "upper_bound") or isinstance(number, (bool, str, list, tuple)):
+            continue
+        if number is not None and not abs(number) <= LARGEST_DEGREE:
+            raise FormulaError(
+                explain(
+                    f"{ast.unparse(node)} asks for more columns than {LARGEST_DEGREE}",
+                    formula=formula,
+                )
+            )
 
 
 def _check_size(node: ast.BinOp, formula: str) -> None:
@@ -264,80 +354,6 @@ def _check_size(node: ast.BinOp, formula: str) -> None:
                 advice="write the number itself",
             )
         )
-
-
-_BINARY: dict[type, Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul,
-    ast.Div: operator.truediv, ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod,
-    ast.Pow: operator.pow, ast.BitAnd: operator.and_, ast.BitOr: operator.or_,
-}  # fmt: skip
-_COMPARE: dict[type, Callable[[Any, Any], Any]] = {
-    ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt,
-    ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge,
-}  # fmt: skip
-_UNARY: dict[type, Callable[[Any], Any]] = {
-    ast.USub: operator.neg, ast.UAdd: operator.pos, ast.Invert: operator.invert,
-    ast.Not: np.logical_not,
-}  # fmt: skip
-
-
-def evaluate(text: str, formula: str, columns: Mapping[str, Any]) -> Any:
-    """Evaluate an expression of columns: the left side of a formula, or an offset.
-
-    Parameters
-    ----------
-    text : str
-        Arithmetic, comparisons, ``&``, ``|``, ``~`` and NumPy functions of columns.
-    formula : str
-        The whole formula, for messages.
-    columns : mapping of str to array
-        Values by column. In arithmetic whole numbers become floats, which do not wrap around.
-    """
-    tree, quoted = parse(text, formula)
-    if not isinstance(tree, ast.Name):
-        columns = {name: _floats(values) for name, values in columns.items()}
-
-    def value(node: ast.expr) -> Any:
-        match node:
-            case ast.Name(id=name) if quoted.get(name, name) in columns:
-                return columns[quoted.get(name, name)]
-            case ast.Constant(value=constant):
-                return constant
-            case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
-                return _BINARY[type(op)](value(left), value(right))
-            case ast.UnaryOp(op=op, operand=operand) if type(op) in _UNARY:
-                return _UNARY[type(op)](value(operand))
-            case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _COMPARE:
-                return _COMPARE[type(op)](value(left), value(right))
-            case ast.Call(func=func, args=args, keywords=[]):
-                name = ast.unparse(func).removeprefix("np.")
-                if name == "I" and len(args) == 1:
-                    return value(args[0])
-                if name in NUMPY:
-                    return getattr(np, name)(*(value(argument) for argument in args))
-        raise FormulaError(
-            explain(f"{ast.unparse(node)!r} cannot stand here in a formula", formula=formula)
-        )
-
-    try:
-        # What is not finite is refused by whoever asked, with the name of the column.
-        with np.errstate(all="ignore"):
-            return value(tree)
-    except (ArithmeticError, TypeError, ValueError) as error:
-        if isinstance(error, FormulaError):
-            raise
-        raise FormulaError(
-            explain(f"{text!r} cannot be computed: {error}", formula=formula)
-        ) from error
-
-
-def _floats(values: Any) -> Any:
-    """Return whole numbers as floats, anything else as it is."""
-    import pandas as pd
-
-    if pd.api.types.is_integer_dtype(values.dtype):
-        return np.asarray(values, dtype=float)
-    return values
 
 
 def split_top(text: str, separators: str) -> list[tuple[str, str]]:

@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from bayesglm.errors import FormulaError, explain
-from bayesglm.expressions import called, check, split_top
+from bayesglm.expressions import called, check, check_quotes, split_top
 
 __all__ = ["Formula", "split"]
 
 # More terms than this are a slip, such as a power of many columns, and would take hours.
 MOST_TERMS = 100_000
+# Longer ones, and brackets inside brackets inside brackets, are no work of people: reading them would
+# take minutes.
+LONGEST, DEEPEST = 200_000, 50
 # A full stop that stands for all other columns, not one in a name or a number.
 DOT = re.compile(r"(?<![\w.)])\.(?![\w.(])")
 
@@ -60,6 +63,9 @@ def split(text: str, known: list[str], *, context: Mapping[str, Any], taken: set
     """
     if not isinstance(text, str):
         raise FormulaError(explain("the formula must be text", formula=text))
+    if len(text) > LONGEST or _depth(text) > DEEPEST:
+        what = "long" if len(text) > LONGEST else "deeply nested"
+        raise FormulaError(explain(f"the formula is too {what}", begins=text[:40]))
     sides = split_top(text, "~")
     # "~x" inside the left side would be a negation; a formula has one ~ at the top.
     if len(sides) != 2 or not sides[0][1].strip() or not sides[1][1].strip():
@@ -117,6 +123,15 @@ def split(text: str, known: list[str], *, context: Mapping[str, Any], taken: set
             )
         )
     return Formula(text, left, right, tuple(offsets), left_columns, tuple(columns))
+
+
+def _depth(text: str) -> int:
+    """Return how deep brackets stand in brackets, whatever stands in quotes."""
+    depth = deepest = 0
+    for letter in text:
+        depth = max(depth + (letter in "([{") - (letter in ")]}"), 0)
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _left_columns(left: str, formula: str) -> tuple[str, ...]:
@@ -274,5 +289,6 @@ def _factors(right: str, formula: str) -> list[str]:
             if kind == "lookup":
                 found.append(f"`{factor.expr}`")
             elif kind == "python":
+                check_quotes(factor.expr, formula)
                 found.append(factor.expr)
     return list(dict.fromkeys(found))

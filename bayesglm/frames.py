@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
 
 import numpy as np
 
@@ -78,10 +79,13 @@ def select(data: Any, names: Iterable[str]) -> pd.DataFrame:
     wanted, known = list(dict.fromkeys(names)), column_names(data)
     absent = [name for name in wanted if name not in known]
     if absent:
+        # Python reads the ligature of f and i as fi.
+        alike = [name for name in known if normalize("NFKC", name) == absent[0]]
+        advice = "the columns are " + ", ".join(known[:20])
         raise DataError(
             explain(
                 f"no column {absent[0]!r} in the data{suggest(absent[0], known)}",
-                advice="the columns are " + ", ".join(known[:20]),
+                advice=f"Python reads {alike[0]!r} so: rename the column" if alike else advice,
             )
         )
     if isinstance(data, pd.DataFrame):
@@ -102,14 +106,19 @@ def select(data: Any, names: Iterable[str]) -> pd.DataFrame:
         ) from error
     if isinstance(table, nw.LazyFrame):
         table = table.select(wanted).collect()
-    return table.select(wanted).to_pandas().infer_objects()
+    chosen = table.select(wanted)
+    if chosen.implementation.is_pyarrow():
+        # What pandas once noted in the table would make an index of a column, None of "None".
+        return chosen.to_native().to_pandas(ignore_metadata=True).infer_objects()
+    return chosen.to_pandas().infer_objects()
 
 
 def _from_dict(columns: Mapping[str, Any]) -> pd.DataFrame:
     import pandas as pd
 
-    lengths = {name: len(value) for name, value in columns.items() if np.ndim(value) == 1}
-    deep = [name for name, value in columns.items() if np.ndim(value) > 1]
+    axes = {name: _axes(value) for name, value in columns.items()}
+    lengths = {name: len(value) for name, value in columns.items() if axes[name] == 1}
+    deep = [name for name in columns if axes[name] > 1]
     if deep:
         raise DataError(explain("columns must have one dimension", column=deep[0]))
     if len(set(lengths.values())) > 1:
@@ -130,7 +139,7 @@ def _from_dict(columns: Mapping[str, Any]) -> pd.DataFrame:
     filled = {
         name: value.to_numpy() if isinstance(value, pd.Index) else value
         for name, value in columns.items()
-        if np.ndim(value) == 1
+        if axes[name] == 1
     }
     for name, value in columns.items():
         if name not in filled:
@@ -139,6 +148,14 @@ def _from_dict(columns: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(
         {name: filled[name] for name in columns}, index=index if len(columns) else range(rows)
     )
+
+
+def _axes(value: Any) -> int:
+    """Return the number of dimensions of a column: 0 for a scalar, 2 for lists of unequal length."""
+    try:
+        return np.ndim(value)
+    except ValueError:
+        return 2
 
 
 def has_names(data: Any) -> bool:
@@ -159,7 +176,7 @@ def bare(data: Any) -> pd.DataFrame:
 def rows_of(data: Any) -> int:
     """Return the number of rows of a table."""
     if isinstance(data, Mapping):
-        return max((len(value) for value in data.values() if np.ndim(value) >= 1), default=1)
+        return max((len(value) for value in data.values() if _axes(value) >= 1), default=1)
     if hasattr(data, "shape"):
         return int(data.shape[0])
     return len(select(data, column_names(data)[:1]))  # a lazy table

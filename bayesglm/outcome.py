@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bayesglm.arithmetic import evaluate
 from bayesglm.errors import DataError, SpecificationError, explain
-from bayesglm.expressions import evaluate, split_top
+from bayesglm.expressions import split_top
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -122,7 +123,7 @@ def two_valued(values: Any, name: str, event: Any) -> tuple[np.ndarray, str, str
     """
     import pandas as pd
 
-    if event is not None and (np.ndim(event) or pd.isna(event)):
+    if event is not None and (not pd.api.types.is_scalar(event) or pd.isna(event)):
         raise SpecificationError(explain("event must be one value of the outcome", event=event))
     series = pd.Series(values).reset_index(drop=True)
     kinds = {type(value).__name__ for value in series} if series.dtype == object else set()
@@ -139,7 +140,15 @@ def two_valued(values: Any, name: str, event: Any) -> tuple[np.ndarray, str, str
         if len(levels) == 1 and len(series.cat.categories) == 2:
             levels = list(series.cat.categories)
     else:
-        levels = sorted(pd.unique(series))
+        try:
+            levels = sorted(pd.unique(series))
+        except TypeError as error:
+            raise DataError(
+                explain(
+                    f"the outcome {name!r} must hold numbers, text, booleans or categories",
+                    type=type(series.iloc[0]).__name__,
+                )
+            ) from error
     if _is_number(series) and not np.isfinite(series.to_numpy(dtype=float)).all():
         raise DataError(explain(f"the outcome {name!r} has missing or infinite values"))
     if len(levels) > 2:

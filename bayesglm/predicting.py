@@ -110,7 +110,9 @@ def _delta(fit: Fit, eta: np.ndarray, matrix: Any, tail: float) -> np.ndarray:
 
     dense = matrix if isinstance(matrix, np.ndarray) else matrix.toarray()
     rows = np.column_stack([np.ones(len(eta)), dense]) if fit.design.intercept else dense
-    reach = ndtri(tail) * np.sqrt(np.sum((rows @ fit.result.cov) * rows, axis=1))
+    # Far from 0 the terms cancel, and what is left may be below 0: that has no root.
+    with np.errstate(invalid="ignore"):
+        reach = ndtri(tail) * np.sqrt(np.sum((rows @ fit.result.cov) * rows, axis=1))
     ends = np.stack([eta, eta - reach, eta + reach])
     if not fit.spec.family.has_sigma:
         ends = np.clip(ends, *fit.spec.link.domain)

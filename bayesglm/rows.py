@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bayesglm import frames
+from bayesglm.arithmetic import evaluate
 from bayesglm.errors import DataError, Finding, explain
-from bayesglm.expressions import evaluate
 from bayesglm.formulas import Formula
+from bayesglm.priors import ColumnFacts
 from bayesglm.spec import Spec
 
 if TYPE_CHECKING:
@@ -22,9 +25,11 @@ __all__ = [
     "column",
     "complete",
     "evaluated",
+    "far_columns",
     "odd_outcomes",
     "offsets",
     "refuse_infinite",
+    "refuse_numbers",
     "refuse_reserved",
     "row_weights",
 ]
@@ -33,6 +38,11 @@ __all__ = [
 RESERVED = "__"
 # Squares of larger values, summed over rows, would overflow; those of smaller ones vanish.
 LARGEST = 1e140
+# With more rows than this an sd of the posterior would be below the last digit of its mean.
+HEAVIEST = 1e30
+# Beyond so many standard deviations from 0 a variance, the difference of squares, is right to less
+# than four digits.
+FAR = 1e6
 
 
 def refuse_reserved(known: Sequence[str]) -> None:
@@ -47,7 +57,10 @@ def aligned(values: Any, frame: pd.DataFrame, name: str) -> np.ndarray:
     import pandas as pd
 
     word = name.removeprefix(RESERVED)
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise DataError(explain(f"{word} must be one number for each row: {error}")) from error
     if array.shape != (len(frame),):
         raise DataError(
             explain(f"{word} must have one value for each of {len(frame)} rows", shape=array.shape)
@@ -98,11 +111,17 @@ def column(frame: pd.DataFrame, name: str) -> np.ndarray:
     import pandas as pd
 
     values = frame[name]
+    kind = values.dtype
+    # Dates would become nanoseconds, text that looks like a number one, complex numbers real.
+    if kind == np.dtype(object):
+        plain = all(isinstance(value, (bool, Real, Decimal)) for value in values)
+    else:
+        plain = pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_complex_dtype(kind)
     try:
-        if pd.api.types.is_complex_dtype(values.dtype):
-            raise TypeError("complex")  # NumPy would drop the imaginary part
+        if not plain:
+            raise TypeError("not numbers")
         return values.to_numpy(dtype=float)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         word = frames.OWN.get(name, name)
         raise DataError(explain(f"{word!r} must hold numbers", dtype=str(values.dtype))) from error
 
@@ -137,6 +156,7 @@ def offsets(formula: Formula, spec: Spec, frame: pd.DataFrame) -> np.ndarray:
         offset += evaluated(expression, formula, frame)
     if not np.isfinite(offset).all():
         raise DataError(explain("the offset has missing or infinite values"))
+    refuse_infinite(offset[:, None], ("offset",))
     return offset
 
 
@@ -188,6 +208,59 @@ def refuse_infinite(matrix: Any, terms: Sequence[str]) -> None:
 def _stored(matrix: Any, j: int) -> np.ndarray:
     """Return the stored values of a column of a sparse matrix."""
     return np.asarray(matrix.data[matrix.indptr[j] : matrix.indptr[j + 1]])
+
+
+def refuse_numbers(spec: Spec, name: str, y: np.ndarray, mass: np.ndarray) -> None:
+    """Refuse rows that count for more than numbers can tell, and gaussian outcomes without spread.
+
+    Parameters
+    ----------
+    spec : Spec
+    name : str
+        The outcome's.
+    y, mass : ndarray, shape (n,)
+        Outcomes, and weights times trials, of the rows that count.
+    """
+    if float(mass.sum()) > HEAVIEST:
+        raise DataError(
+            explain(
+                "the weights times trials are too large to compute with",
+                sum=float(mass.sum()),
+                advice="change their unit",
+            )
+        )
+    if not spec.family.has_sigma:
+        return
+    refuse_infinite(y[:, None], (name,))
+    if (y == y[0]).all():
+        raise DataError(
+            explain(
+                f"the outcome {name!r} has one value only, so sigma is 0",
+                value=float(y[0]),
+                advice='use family="bernoulli" with a prior',
+            )
+        )
+
+
+def far_columns(columns: Sequence[ColumnFacts]) -> tuple[Finding, ...]:
+    """Return a finding for each column so far from 0 that its differences have lost digits."""
+    found = []
+    for column in columns:
+        far = abs(column.mean) / column.sd if column.sd > 0 else 0.0
+        if column.kind != "constant" and far > FAR:
+            found.append(
+                Finding(
+                    "far-from-zero",
+                    "warning",
+                    f"The values of {column.term} lie {far:.1g} standard deviations from 0: the "
+                    "intercept, and the intervals of predictions, have lost digits.",
+                    value=far,
+                    threshold=FAR,
+                    where=column.term,
+                    advice="Subtract a constant, such as their mean.",
+                )
+            )
+    return tuple(found)
 
 
 def odd_outcomes(

@@ -8,8 +8,6 @@ in the file and must be handed to `read`. A file is written whole or not at all.
 from __future__ import annotations
 
 import json
-import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,6 +17,7 @@ import numpy as np
 
 from bayesglm.design import Design, encode
 from bayesglm.errors import BayesGLMError, Finding, Status, StorageError, explain
+from bayesglm.files import replacing
 from bayesglm.formulas import split
 from bayesglm.implied import with_data
 from bayesglm.inference.result import Result
@@ -94,15 +93,9 @@ def write(path: Any, fields: Mapping[str, Any], tree: xr.DataTree, *, data: bool
     whole.attrs.update(tree.attrs)
     whole.attrs["bayesglm_format"] = FORMAT
     whole.attrs["bayesglm"] = json.dumps(_describe(fields, data=data))
-    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     try:
-        try:
-            # Opened here first: the message of a folder that is not there is then a plain one.
-            part.open("xb").close()
+        with replacing(path) as part:
             whole.to_netcdf(part, engine="h5netcdf")
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
     except OSError as error:
         raise StorageError(
             explain(f"the fit cannot be saved: {error.strerror or error}", path=str(path))

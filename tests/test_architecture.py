@@ -25,6 +25,7 @@ FLOORS = {
     # 0 words
     "errors": 0,
     "precision": 0,
+    "files": 0,
     # 1 mathematics
     "link_functions": 1,
     "link_quantiles": 1,
@@ -39,8 +40,10 @@ FLOORS = {
     "spec": 2,
     "frames": 2,
     "expressions": 2,
+    "arithmetic": 2,
     "formulas": 2,
     "encoding": 2,
+    "materials": 2,
     "outcome": 2,
     "columns": 2,
     "merging": 2,
@@ -95,10 +98,11 @@ SIDEWAYS = {
     "presets": {"priors"},
     "columns": {"priors"},
     "priors": {"merging"},
+    "arithmetic": {"expressions"},
     "formulas": {"expressions"},
-    "encoding": {"formulas", "expressions"},
-    "outcome": {"spec", "frames", "expressions"},
-    "rows": {"spec", "frames", "expressions", "formulas"},
+    "encoding": {"materials", "formulas", "expressions"},
+    "outcome": {"spec", "frames", "expressions", "arithmetic"},
+    "rows": {"spec", "frames", "arithmetic", "formulas", "priors"},
     "design": {
         *("spec", "frames", "expressions", "formulas", "encoding", "outcome", "columns", "rows"),
         *("priors", "inputs", "merging"),

@@ -16,7 +16,7 @@ import pytest
 import xarray as xr
 
 import bayesglm as bg
-from bayesglm import storage
+from bayesglm import files, storage
 from bayesglm.errors import Status
 
 
@@ -553,7 +553,7 @@ def test_a_failing_write_leaves_the_old_file(saved, tmp_path, monkeypatch, error
     if where == "writing":
         monkeypatch.setattr(xr.DataTree, "to_netcdf", partly)
     else:
-        monkeypatch.setattr(storage.os, "replace", fail)
+        monkeypatch.setattr(files.os, "replace", fail)
     expected = bg.StorageError if isinstance(error, OSError) else KeyboardInterrupt
     with pytest.raises(expected, match="No space left" if expected is bg.StorageError else None):
         fit.save(path)

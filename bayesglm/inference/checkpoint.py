@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +12,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from bayesglm.errors import StorageError, explain
+from bayesglm.files import replacing
 
 __all__ = ["Checkpoint", "read"]
 
@@ -63,18 +62,11 @@ class Checkpoint:
         """
         begin = time.monotonic()
         told = json.dumps({"format": FORMAT, "told": self.told, "state": words})
-        part = self.path.with_name(f"{self.path.name}.{secrets.token_hex(4)}.part")
         named = {f"head_{name}": value for name, value in self.head.items()}
         named |= {f"state_{name}": value for name, value in arrays.items()}
         try:
-            try:
-                with part.open("xb") as file:
-                    np.savez(file, allow_pickle=False, **{WORDS: np.array(told)}, **named)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(part, self.path)
-            finally:
-                part.unlink(missing_ok=True)
+            with replacing(self.path) as part, part.open("wb") as file:
+                np.savez(file, allow_pickle=False, **{WORDS: np.array(told)}, **named)
         except OSError as error:
             raise StorageError(
                 explain(

@@ -304,4 +304,7 @@ def _sandwich_meat(
         power = {"HC2": 1, "HC3": 2}.get(cov, 0)
         scores = square / jnp.maximum(1 - leverage, 1e-12) ** power
         meat = np.asarray(_meat(data, scores), float)
-    return meat * (n / (n - k) if cov == "HC1" else 1.0)
+    if cov != "HC1":
+        return meat
+    # Where there are no more rows than coefficients there is no such factor, and no error.
+    return meat * (n / (n - k) if n > k else np.nan)

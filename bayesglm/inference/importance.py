@@ -127,7 +127,12 @@ def smooth(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
     finite = np.isfinite(log_weights)
     lowest = log_weights[finite].min() if finite.any() else 0.0
     # It takes log likelihoods, whose negatives are the log weights of leave-one-out.
-    smoothed, k_hat = array_stats.psislw(-np.where(finite, log_weights, lowest - 50.0))
+    filled = np.where(finite, log_weights, lowest - 50.0)
+    try:
+        smoothed, k_hat = array_stats.psislw(-filled)
+    except ValueError:
+        # A tail of equal weights has no shape: nothing is certified.
+        return filled - np.logaddexp.reduce(filled), np.inf
     return np.asarray(smoothed, float), float(k_hat)
 
 

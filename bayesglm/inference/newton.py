@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from bayesglm.errors import Status
+from bayesglm.errors import InferenceError, Status, explain
 from bayesglm.generative import Data, Structure, log_density, log_prior
 from bayesglm.precision import scope
 
@@ -39,6 +39,8 @@ HALVINGS = 40
 BARRIERS = 10.0 ** -np.arange(1, 13)
 # Distance of eta from the end of its domain below which an optimum counts as on the boundary.
 NEAR = 1e-6
+# A residual standard deviation below this share of the outcome's size is rounding.
+EXACT = {"float64": 1e-10, "float32": 1e-5}
 
 
 @dataclass(frozen=True)
@@ -342,10 +344,30 @@ def _normal_equations(data: Data) -> tuple[Array, Array]:
 
 
 def least_squares(target: Target) -> Optimum:
-    """Return the closed-form least-squares fit, log sigma last (its ML value sqrt(RSS / sum w))."""
+    """Return the closed-form least-squares fit, log sigma last (its ML value sqrt(RSS / sum w)).
+
+    Raises
+    ------
+    InferenceError
+        Where nothing is left over: the density then rises for ever as sigma falls to 0.
+    """
+    data = target.data
     with scope(target.precision):
         theta, rss = _normal_equations(target.arrays)
-        sigma = float(np.sqrt(float(rss) / float(target.data.weights.sum())))
+        mass = float(data.weights.sum())
+        spread = float(np.sqrt(np.sum(data.weights * (data.y - data.offset) ** 2) / mass))
+        # Of aliased columns there is no solution; where one is not needed, any start will do.
+        sigma = float(np.sqrt(float(rss) / mass)) if np.isfinite(float(rss)) else spread
+        if sigma <= EXACT[target.precision] * spread:
+            raise InferenceError(
+                explain(
+                    "the predictors reproduce the outcome without error, so sigma is 0 and the "
+                    "density of the gaussian family has no maximum",
+                    rows=target.n,
+                    coefficients=len(target.places),
+                    advice='leave predictors out, or use family="bernoulli" with a prior',
+                )
+            )
         flat = np.concatenate([np.asarray(theta, float), [math.log(max(sigma, 1e-300))]])
         loss = float(rss) / (2 * target.effective)
     status = Status.CONVERGED if np.isfinite(flat).all() else Status.DIVERGED
