@@ -63,7 +63,7 @@ def work(cache, path, result):
     else:
         frame = bg.datasets.challenger()
         fit = bg.Model("damage ~ temperature", frame).fit(
-            "nuts", seed=3, draws=6_000, chains=2, checkpoint=path, progress=False
+            "nuts", seed=3, draws=12_000, chains=2, checkpoint=path, progress=False
         )
     np.save(result + ".part.npy", fit.result.flat_draws)
     os.replace(result + ".part.npy", result)
@@ -100,6 +100,14 @@ def server(work):
             process.stdin.close()
         finally:
             process.kill()
+
+
+def changed(path):
+    """Return when a file was last written, if ever."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
 
 
 def parts(folder):
@@ -166,7 +174,16 @@ def test_a_killed_run_ends_with_the_same_draws(tmp_path):
             while not result.exists():
                 there = path.exists()
                 child = made.start(cache, path, result)
-                time.sleep(rng.uniform(0, 1.2 * seconds))
+                # Half of the kills at any moment, half soon after a checkpoint was written.
+                moment = begin = time.monotonic()
+                if rng.random() < 0.5:
+                    moment += rng.uniform(0, 1.2 * seconds)
+                else:
+                    before = changed(path)
+                    while changed(path) == before and time.monotonic() < begin + 2 * seconds:
+                        time.sleep(0.002)
+                    moment = time.monotonic() + rng.uniform(0, 0.2)
+                time.sleep(max(moment - time.monotonic(), 0))
                 if kills < KILLS and not result.exists():
                     os.kill(child, signal.SIGKILL)
                 status = made.ended()

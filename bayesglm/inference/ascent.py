@@ -47,9 +47,11 @@ type Reduction = Literal["jeffreys", "firth"]
 LIMIT = 200
 HALVINGS = 40
 # Squared length of a step in standard errors: what ends the loop, and what counts as converged
-# where rounding (columns that are nearly aliased) allows no better.
+# where rounding (columns that are nearly aliased) allows no better. On the way to infinity standard
+# errors grow faster than steps, so that eta must stand still too: MOVED, relative to its size.
 TOLERANCE = {"float64": 1e-16, "float32": 1e-8}
 ENOUGH = {"float64": 1e-10, "float32": 1e-5}
+MOVED = 1e-2
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ class _State(NamedTuple):
     flat: Array
     value: Array
     length: Array
+    moved: Array
     step: Array
     stalled: Array
     multiplier: Array
@@ -269,6 +272,7 @@ def _climb(
             jnp.where(stalled, flat, flat + share * step),
             jnp.where(stalled, value, loglik if norm else new),
             jnp.where(jnp.isfinite(length), length, jnp.inf),
+            jnp.max(jnp.where(data.weights > 0, jnp.abs(along) / (1 + jnp.abs(eta)), 0.0)),
             state.step + 1,
             stalled,
             multiplier,
@@ -288,6 +292,7 @@ def _climb(
             flat=start,
             value=-infinity,
             length=infinity,
+            moved=infinity,
             step=jnp.zeros((), jnp.int32),
             stalled=jnp.asarray(False),
             multiplier=jnp.zeros((), start.dtype),
@@ -340,7 +345,8 @@ def ascend(
         return Top(
             flat=np.asarray(found.flat, float),
             value=float(found.value),
-            converged=float(found.length) <= (ENOUGH if last else TOLERANCE)[target.precision],
+            converged=float(found.length) <= (ENOUGH if last else TOLERANCE)[target.precision]
+            and float(found.moved) <= MOVED,
             steps=int(found.step),
             multiplier=float(found.multiplier),
             tangent=np.asarray(found.tangent, float),

@@ -122,10 +122,13 @@ def reduce_bias(target: Target, options: Mapping[str, Any]) -> tuple[Optimum, di
     reduction: Reduction = options["bias_reduction"]
     init = options.get("init")
     begin = start(target) if init is None else target.locate(init)
+    steps = options.get("steps") or LIMIT
     with scope(target.precision):
-        top = ascend(
-            target.placed(), begin, reduction=reduction, steps=options.get("steps") or LIMIT
-        )
+        placed = target.placed()
+        if reduction == "firth" and init is None and target.structure.link.name != "logit":
+            # The adjusted score vanishes at infinity too. Jeffreys' maximum is finite, and near.
+            begin = ascend(placed, begin, reduction="jeffreys").flat
+        top = ascend(placed, begin, reduction=reduction, steps=steps)
     words: dict[str, Any] = {"bias_reduction": reduction}
     if reduction == "jeffreys":
         words["penalised_loglik"] = top.value + target.log_coefficient
