@@ -68,10 +68,13 @@ FLOORS = {
     "storage": 6,
     "fit": 6,
     "packing": 6,
+    "progress": 6,
     # 7 questions
     "convergence": 7,
+    "uniformity": 7,
+    "replications": 7,
+    "calibration": 7,
     # 8 the noun users hold
-    "progress": 8,
     "fitting": 8,
     "resuming": 8,
     "model": 8,
@@ -113,7 +116,7 @@ SIDEWAYS = {
     "requested": {"datatree"},
     "printing": {"tables"},
     "packing": {"datatree", "storage"},
-    "fitting": {"progress"},
+    "calibration": {"replications", "uniformity"},
     "model": {"fitting"},
     "resuming": {"fitting"},
     "__main__": {"cli"},
@@ -124,6 +127,8 @@ SIDEWAYS = {
 ANNOTATIONS = {
     name: {"fit"} for name in ("predicting", "printing", "requested", "input_effects", "summaries")
 }
+# A question that is asked of a model before there is a fit.
+ANNOTATIONS |= {"calibration": {"model"}, "replications": {"model"}}
 
 # Who may import whom inside a folder of siblings: all may use these, and these may use all.
 SHARED = {
