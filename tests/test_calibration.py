@@ -109,7 +109,7 @@ def test_exact_posterior_has_uniform_ranks(intercept_alone, monkeypatch):
 def test_wrong_posterior_is_caught(intercept_alone, monkeypatch, wrong, words):
     monkeypatch.setattr(replications, "run", Grid(**wrong))
     with pytest.warns(bg.BayesGLMWarning, match="posteriors of Intercept are wrong"):
-        found = bg.simulation_based_calibration(intercept_alone, replications=500)
+        found = bg.simulation_based_calibration(intercept_alone, replications=1_500)
     assert not found.uniform
     assert found.table.loc["Intercept", "p_value"] < 1e-5
     codes = [f.code for f in found.findings if f.severity == "error"]
@@ -220,7 +220,7 @@ def test_weights_trials_offsets_families(formula, words):
 
 def test_equal_rows_are_simulated_one_by_one_and_fitted_together():
     data = pd.DataFrame({"g": np.arange(1_200) % 2, "y": np.arange(1_200) % 3 == 0})
-    model = bg.Model("y ~ g", data, prior=normal())
+    model = bg.Model("y ~ g", data)
     assert model.design.different == 2
     seen = []
 
