@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from bayesglm import datasets, links
 from bayesglm.caching import cache
+from bayesglm.calibration import simulation_based_calibration
 from bayesglm.errors import (
     BayesGLMError,
     BayesGLMWarning,
@@ -55,4 +56,5 @@ __all__ = [
     "links",
     "load",
     "resume",
+    "simulation_based_calibration",
 ]

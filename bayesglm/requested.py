@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bayesglm.fit import Fit
     from bayesglm.inference.target import Target
 
-__all__ = ["GROUPS", "flat_draws", "group", "prior_groups"]
+__all__ = ["GROUPS", "flat_draws", "group", "joint_draws", "prior_groups"]
 
 GROUPS = ("log_likelihood", "log_prior", "posterior_predictive", "prior", "prior_predictive")
 # Draws of the prior and prior predictive groups.
@@ -70,6 +70,26 @@ def group(fit: Fit, name: str, *, seed: int = 0) -> dict[str, xr.Dataset]:
 def prior_groups(target: Target, design: Design, draws: int, *, seed: int) -> dict[str, xr.Dataset]:
     """Draw parameters and outcomes from the prior: groups ``prior`` and ``prior_predictive``.
 
+    See `joint_draws` for links with a bounded domain.
+
+    Raises
+    ------
+    SpecificationError
+        If a prior is flat, or hardly any draw is possible.
+    """
+    coords = datatree.coordinates(design)
+    drawn = joint_draws(target, design, draws, seed=seed)
+    outcome = {"y": drawn.pop("y")[None]}
+    prior = {name: values[None] for name, values in drawn.items()}
+    return {
+        "prior": datatree.dataset(prior, coords),
+        "prior_predictive": datatree.dataset(outcome, coords),
+    }
+
+
+def joint_draws(target: Target, design: Design, draws: int, *, seed: int) -> dict[str, np.ndarray]:
+    """Draw parameters from the prior, and an outcome given each: as `predictive.prior_draws`.
+
     Links with a bounded domain truncate the prior to the coefficients that give every row (of
     weight > 0) a possible probability, as the likelihood does; impossible draws are drawn again.
 
@@ -78,18 +98,10 @@ def prior_groups(target: Target, design: Design, draws: int, *, seed: int) -> di
     SpecificationError
         If a prior is flat, or hardly any draw is possible.
     """
-    coords = datatree.coordinates(design)
     family, link = target.structure.family, target.structure.link
     if link.partial and not family.has_sigma:
-        drawn = _possible_draws(target, design, draws, seed)
-    else:
-        drawn = predictive.prior_draws(target, draws, seed=seed)
-    outcome = {"y": drawn.pop("y")[None]}
-    prior = {name: values[None] for name, values in drawn.items()}
-    return {
-        "prior": datatree.dataset(prior, coords),
-        "prior_predictive": datatree.dataset(outcome, coords),
-    }
+        return _possible_draws(target, design, draws, seed)
+    return predictive.prior_draws(target, draws, seed=seed)
 
 
 def _possible_draws(target: Target, design: Design, draws: int, seed: int) -> dict[str, np.ndarray]:

@@ -73,12 +73,15 @@ FLOORS = {
     "storage": 6,
     "fit": 6,
     "packing": 6,
+    "progress": 6,
     # 7 questions
     "convergence": 7,
     "separation": 7,
     "findings": 7,
+    "uniformity": 7,
+    "replications": 7,
+    "calibration": 7,
     # 8 the noun users hold
-    "progress": 8,
     "fitting": 8,
     "resuming": 8,
     "model": 8,
@@ -123,7 +126,7 @@ SIDEWAYS = {
     "printing": {"tables", "intervals"},
     "packing": {"datatree", "storage"},
     "findings": {"separation"},
-    "fitting": {"progress"},
+    "calibration": {"replications", "uniformity"},
     "model": {"fitting"},
     "resuming": {"fitting"},
     "__main__": {"cli"},
@@ -137,6 +140,8 @@ ANNOTATIONS = {
         *("predicting", "printing", "requested", "input_effects", "intervals", "summaries"),
     )
 }
+# A question that is asked of a model before there is a fit.
+ANNOTATIONS |= {"calibration": {"model"}, "replications": {"model"}}
 
 # Who may import whom inside a folder of siblings: all may use these, and these may use all.
 SHARED = {

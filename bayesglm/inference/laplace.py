@@ -108,7 +108,7 @@ def _sides(target: Target, data: Data, mode: Array, w: Array) -> tuple[np.ndarra
     """
     steps = np.concatenate([-DISTANCES, DISTANCES, [0.0]])
     values = _along_axes(target.structure, data, mode, w, jnp.asarray(steps, mode.dtype))
-    found = np.nan_to_num(np.asarray(values, float), nan=-np.inf)
+    found = np.nan_to_num(np.asarray(values, float), nan=-np.inf, neginf=-np.inf)
     fall = np.maximum(found[:, -1:] - found[:, :-1], 1e-12)
     scale = np.abs(steps[:-1]) / (np.sqrt(2) * np.sqrt(fall))
     half = len(DISTANCES)

@@ -37,10 +37,11 @@ def start(target: Target) -> np.ndarray:
     data, link = target.data, target.structure.link
     if target.intercept:
         events = float(np.sum(data.weights * data.y))
-        share = (events + 0.5) / (target.effective + 1)
         if target.structure.family.has_sigma:
-            share = events / target.effective
-        flat[0] = float(link.eta(share))
+            # A mean of numbers, which need not lie between 0 and 1.
+            flat[0] = events / target.effective
+        else:
+            flat[0] = float(link.eta((events + 0.5) / (target.effective + 1)))
         live = data.weights > 0
         if not link.partial or target.structure.family.has_sigma:
             flat[0] -= float(np.average(data.offset[live], weights=data.weights[live]))
