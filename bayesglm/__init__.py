@@ -30,6 +30,7 @@ from bayesglm.errors import (
     Status,
     StorageError,
 )
+from bayesglm.findings import diagnose
 from bayesglm.fit import Fit, load
 from bayesglm.links import Link
 from bayesglm.model import Model
@@ -53,6 +54,7 @@ __all__ = [
     "StorageError",
     "cache",
     "datasets",
+    "diagnose",
     "links",
     "load",
     "resume",

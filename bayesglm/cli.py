@@ -1,8 +1,9 @@
-"""The command line: ``bayesglm demo``, ``fit``, ``resume``, ``predict``.
+"""The command line: ``bayesglm demo``, ``fit``, ``resume``, ``diagnose``, ``predict``.
 
 Compiled programs are kept in the user's cache folder, unless ``JAX_COMPILATION_CACHE_DIR`` names
 another or ``BAYESGLM_CACHE=off`` says no.
-Errors of the package are one line on standard error and exit code 1; no traceback.
+Errors of the package are one line on standard error and exit code 1; no traceback. With
+``--strict`` findings above a note make exit code 3.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +19,14 @@ import typer
 
 from bayesglm import datasets
 from bayesglm.caching import cache
-from bayesglm.errors import BayesGLMError, BayesGLMWarning, InferenceError, StorageError
+from bayesglm.errors import (
+    BayesGLMError,
+    BayesGLMWarning,
+    Finding,
+    InferenceError,
+    StorageError,
+)
+from bayesglm.findings import diagnose
 from bayesglm.fit import Fit, load
 from bayesglm.frames import read_table
 from bayesglm.model import Model
@@ -58,6 +67,17 @@ def fit(
     checkpoint: Annotated[
         Path | None, typer.Option(help="A new .npz file to resume from (nuts only).")
     ] = None,
+    bias_reduction: Annotated[
+        str | None, typer.Option(help="jeffreys or firth (mle only).")
+    ] = None,
+    ci: Annotated[str | None, typer.Option(help="wald or profile (mle only).")] = None,
+    separation: Annotated[
+        str | None, typer.Option(help="error, or warn: fit all the same (mle, map).")
+    ] = None,
+    aliased: Annotated[str | None, typer.Option(help="error, or drop.")] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit code 3 where a finding is above a note.")
+    ] = False,
     seed: Seed = 0,
 ) -> None:
     """Fit a model to a CSV or Parquet file and print its table."""
@@ -73,10 +93,33 @@ def fit(
         event=event,
         missing=missing,  # type: ignore[arg-type]  # checked by the model, with our error
     )
-    given: dict[str, Any] = {"cov": cov, "cluster": cluster, "checkpoint": checkpoint}
+    given: dict[str, Any] = {
+        **{"cov": cov, "cluster": cluster, "checkpoint": checkpoint, "ci": ci},
+        **{"bias_reduction": bias_reduction, "separation": separation, "aliased": aliased},
+    }
     # An option of another method is refused by name, not dropped.
     options = {name: value for name, value in given.items() if value is not None}
-    _show(model.fit(method, seed=seed, **options), out)
+    fitted = model.fit(method, seed=seed, **options)
+    _show(fitted, out)
+    _judge(fitted.findings, strict)
+
+
+@app.command(name="diagnose")
+def look(
+    fit_file: Annotated[Path, typer.Argument(help="A fit saved by `bayesglm fit --out`.")],
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit code 3 where a finding is above a note.")
+    ] = False,
+) -> None:
+    """Print everything that a reader of a fit should know."""
+    found = diagnose(load(fit_file))
+    typer.echo("\n".join(map(str, found)) or "nothing found")
+    _judge(found, strict)
+
+
+def _judge(findings: Iterable[Finding], strict: bool) -> None:
+    if strict and any(finding.severity != "note" for finding in findings):
+        raise typer.Exit(3)
 
 
 @app.command(name="resume")

@@ -1,11 +1,14 @@
-"""Findings about draws: R-hat, effective sample size, divergences, tree depth.
+"""Findings about draws: R-hat, effective sample size, divergences, tree depth, E-BFMI.
 
-Thresholds: R-hat 1.01 and ESS 400 as Vehtari et al. (2021), Bayesian Analysis 16(2).
+Thresholds: R-hat 1.01 and ESS 400 as Vehtari et al. (2021), Bayesian Analysis 16(2); E-BFMI 0.3 as
+Betancourt (2016), arXiv:1604.00695.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from bayesglm.errors import Finding
 from bayesglm.input_effects import probabilities
@@ -20,6 +23,7 @@ __all__ = ["diagnose_draws"]
 
 R_HAT = 1.01
 ESS = 400
+BFMI = 0.3
 
 
 def diagnose_draws(fit: Fit) -> tuple[Finding, ...]:
@@ -63,6 +67,23 @@ def diagnose_draws(fit: Fit) -> tuple[Finding, ...]:
                 value=saturated,
                 threshold=0,
                 advice="Raise max_tree_depth= or warmup=.",
+            )
+        )
+    # The energy of draws whose momentum cannot keep up with it changes little from one to the next.
+    energy = np.asarray(stats["energy"], float)
+    spread = energy.var(axis=1)
+    fraction = np.mean(np.diff(energy, axis=1) ** 2, axis=1) / np.where(spread > 0, spread, np.inf)
+    if energy.shape[1] > 1 and (fraction < BFMI).any():
+        found.append(
+            Finding(
+                "e-bfmi",
+                "warning",
+                f"The energy changes slowly in {int((fraction < BFMI).sum())} of {len(fraction)} "
+                f"chains (E-BFMI {fraction.min():.2f}): tails may be missing.",
+                value=float(fraction.min()),
+                threshold=BFMI,
+                where=f"chain {int(fraction.argmin())}",
+                advice="Raise warmup=, or use a tighter prior.",
             )
         )
     table = _table(fit)

@@ -11,18 +11,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bayesglm.errors import Finding, SeparationError, explain
+from bayesglm.fit import Fit
 from bayesglm.implied import target_of, with_data
 from bayesglm.inference.aliasing import aliases
+from bayesglm.sensitivity import influential_rows, prior_sensitivity
 from bayesglm.separation import Separation, separation
 
 if TYPE_CHECKING:
     from bayesglm.design import Design
     from bayesglm.inference.result import Result
+    from bayesglm.model import Model
     from bayesglm.priors import Priors
     from bayesglm.spec import Spec
 
-__all__ = ["given_up", "left_out", "of_data", "without_end"]
+__all__ = ["diagnose", "given_up", "left_out", "of_data", "without_end"]
 
+SEVERITIES = ("error", "warning", "note")
 # Aliased columns that a finding names.
 NAMED = 5
 
@@ -31,6 +35,45 @@ def _free(priors: Priors, method: str) -> np.ndarray:
     """Return which coefficients have no proper prior, the intercept first, shape (k,)."""
     chosen = ([priors.intercept] if priors.has_intercept else []) + list(priors.beta)
     return np.array([method == "mle" or prior is None for prior in chosen], dtype=bool)
+
+
+def diagnose(model_or_fit: Model | Fit) -> list[Finding]:
+    """Return everything that a reader of a model, or of a fit, should know.
+
+    Of a model: what its data carry, aliased columns, separation. Of a fit: its findings (what
+    `Model.fit` looks at), and for draws what takes longer: rows that decide much by themselves
+    (Pareto k of leave-one-out) and where the prior pulls against the data, or speaks in their
+    place (power scaling).
+
+    Parameters
+    ----------
+    model_or_fit : Model or Fit
+
+    Returns
+    -------
+    list of Finding
+        The most severe first.
+
+    Examples
+    --------
+    >>> import bayesglm as bg
+    >>> data = {"y": [0, 0, 0, 1, 1], "dose": [1.0, 2.0, 3.0, 4.0, 5.0]}
+    >>> for finding in bg.diagnose(bg.Model("y ~ dose", data)):
+    ...     print(finding.code, finding.where)
+    separation dose
+    """
+    spec, design = model_or_fit.spec, model_or_fit.design
+    if isinstance(model_or_fit, Fit):
+        found = [
+            *model_or_fit.findings,
+            *influential_rows(model_or_fit),
+            *prior_sensitivity(model_or_fit),
+        ]
+    else:
+        priors = model_or_fit.priors
+        found = [*design.findings, *spec.link.findings()]
+        found += [*_aliased(spec, design, priors), *_separated(spec, design)]
+    return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
 
 
 def left_out(

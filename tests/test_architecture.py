@@ -77,6 +77,7 @@ FLOORS = {
     # 7 questions
     "convergence": 7,
     "separation": 7,
+    "sensitivity": 7,
     "findings": 7,
     "uniformity": 7,
     "replications": 7,
@@ -125,7 +126,7 @@ SIDEWAYS = {
     "requested": {"datatree"},
     "printing": {"tables", "intervals"},
     "packing": {"datatree", "storage"},
-    "findings": {"separation"},
+    "findings": {"separation", "sensitivity"},
     "calibration": {"replications", "uniformity"},
     "model": {"fitting"},
     "resuming": {"fitting"},
@@ -141,7 +142,7 @@ ANNOTATIONS = {
     )
 }
 # A question that is asked of a model before there is a fit.
-ANNOTATIONS |= {"calibration": {"model"}, "replications": {"model"}}
+ANNOTATIONS |= {"findings": {"model"}, "calibration": {"model"}, "replications": {"model"}}
 
 # Who may import whom inside a folder of siblings: all may use these, and these may use all.
 SHARED = {

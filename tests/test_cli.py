@@ -148,3 +148,30 @@ def test_a_checkpoint_and_its_resumption(csv, tmp_path):
     code, _, err = run("resume", tmp_path / "nothing.npz")
     assert code == 1
     assert "no such file" in err
+
+
+SEPARATED = "\n".join(["x,y", *(f"{k},{int(k > 5)}" for k in range(12))])
+
+
+def test_separated_data_name_the_column(tmp_path):
+    (tmp_path / "data.csv").write_text(SEPARATED)
+    code, _, err = run("fit", tmp_path / "data.csv", "y ~ x")
+    assert code == 1
+    assert "x > 5.5 in every row with the event" in err
+    assert len(err.splitlines()) == 1
+
+
+def test_strict_is_an_exit_code(tmp_path):
+    data, saved = tmp_path / "data.csv", tmp_path / "fit.nc"
+    data.write_text(SEPARATED)
+    loud = ("fit", data, "y ~ x", "--separation", "warn")
+    code, out, _ = run(*loud, "--strict", "--out", saved)
+    assert code == 3
+    assert "error [separation]" in out
+    assert run(*loud)[0] == 0
+    code, out, _ = run("fit", data, "y ~ x", "--bias-reduction", "jeffreys", "--strict")
+    assert code == 0
+    assert "bias reduction" in out
+    code, out, _ = run("diagnose", saved, "--strict")
+    assert code == 3
+    assert "error [separation]" in out
