@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +14,18 @@ import bayesglm as bg
 
 # The command line would keep programs in the home of whoever runs the tests.
 os.environ["BAYESGLM_CACHE"] = "off"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_programs():
+    """Forget compiled programs once they are many, for each is mapped into memory by itself.
+
+    Linux gives a process 65,530 mappings; a compilation beyond them ends it with a segmentation fault.
+    """
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > 25_000:
+        jax.clear_caches()
 
 
 @pytest.fixture(scope="session")
