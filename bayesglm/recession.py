@@ -105,7 +105,8 @@ def recession(matrix: Any, sides: np.ndarray, *, seed: int = 0) -> Cone | None:
             free = np.abs(np.asarray(matrix @ still)).max(axis=1, initial=0.0) > SMALL
             more = np.flatnonzero(free & ~moved & outside)
             if not more.size:
-                return Cone(direction / scale, moved, still / scale[:, None])
+                span = _with(still, direction) / scale[:, None]
+                return Cone(direction / scale, moved, span)
         worst = more[np.argsort(-np.abs(along[more]), kind="stable")[:FIRST]]
         some = np.concatenate([some, worst])
 
@@ -185,6 +186,18 @@ def _null_space(rows: np.ndarray, k: int) -> np.ndarray:
     # Rounding must not make a coefficient of a direction that does not move it.
     basis[np.abs(basis) < RANK] = 0.0
     return basis
+
+
+def _with(basis: np.ndarray, direction: np.ndarray) -> np.ndarray:
+    """Add a direction to a basis that lacks it.
+
+    Rows that it moves by less than `SMALL` stand still, though not exactly: their null space may
+    be without it.
+    """
+    unit = direction / np.linalg.norm(direction)
+    unit[np.abs(unit) < RANK] = 0.0
+    apart = np.linalg.norm(unit - basis @ (basis.T @ unit))
+    return basis if apart < SMALL else np.column_stack([basis, unit])
 
 
 def _full_rank(matrix: Any, some: np.ndarray) -> np.ndarray:

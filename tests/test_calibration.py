@@ -370,6 +370,7 @@ def test_wald_intervals_cover_a_fixed_truth(link):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings(r"ignore:.*\[one-class\]:bayesglm.BayesGLMWarning")
 @pytest.mark.parametrize("link", ["logit", "probit", "cloglog"])
 def test_credible_intervals_cover_truths_from_the_prior(link):
     """1,000 data sets of 200 rows, weak priors: exact but for the ends' Monte Carlo error.

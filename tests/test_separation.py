@@ -92,6 +92,15 @@ def test_the_scale_of_a_column_does_not_matter(scale, gap):
     assert (found is not None) == bool(gap)
 
 
+def test_one_row_far_from_all_others_moves_its_column():
+    """Beside 1 the others' 1e-9 are nothing, but not exactly: no direction leaves them still."""
+    x = np.append(np.arange(1, 8) * 1e-9, 1.0)
+    y = np.array([1, 0, 1, 0, 0, 0, 0, 1])
+    found = separation(bg.Model("y ~ x", {"y": y, "x": x}).design, LOGIT)
+    assert (found.rows, found.complete) == (1, False)
+    assert "x" in found.terms
+
+
 @pytest.mark.parametrize("event", [0, 1])
 def test_what_the_first_rows_do_not_show_is_found_in_the_others(event):
     """Of 60,000 rows three stand for a level, one or all of them with one outcome."""
