@@ -82,7 +82,10 @@ def respond(
                 explain("cbind(events, non_events) has its own trials; leave trials out")
             )
         parts = [piece for _, piece in split_top(left[len("cbind(") : -1], ",")]
-        events, others = (_numbers(evaluate(p, formula, columns), p) for p in parts)
+        counts = [_numbers(evaluate(p, formula, columns), p) for p in parts]
+        if all(values.ndim == 0 for values in counts):
+            raise DataError(explain("the left side of the formula has no column", formula=formula))
+        events, others = (np.broadcast_to(values, len(frame)).copy() for values in counts)
         if (events < 0).any() or (others < 0).any():
             raise DataError(explain("counts must not be negative", formula=formula))
         return events, _whole_trials(events + others), Outcome(left)

@@ -110,9 +110,13 @@ def _delta(fit: Fit, eta: np.ndarray, matrix: Any, tail: float) -> np.ndarray:
 
     dense = matrix if isinstance(matrix, np.ndarray) else matrix.toarray()
     rows = np.column_stack([np.ones(len(eta)), dense]) if fit.design.intercept else dense
+    variance = np.sum((rows @ fit.result.cov) * rows, axis=1)
+    # A sandwich knows no error where a row is alone in its cell: 0, but for rounding.
+    scale = 1.0 if fit.result.sigma is None else float(fit.result.sigma) ** 2
+    variance[np.abs(variance) < 1e-12 * scale] = 0.0
     # Far from 0 the terms cancel, and what is left may be below 0: that has no root.
     with np.errstate(invalid="ignore"):
-        reach = ndtri(tail) * np.sqrt(np.sum((rows @ fit.result.cov) * rows, axis=1))
+        reach = ndtri(tail) * np.sqrt(variance)
     ends = np.stack([eta, eta - reach, eta + reach])
     if not fit.spec.family.has_sigma:
         ends = np.clip(ends, *fit.spec.link.domain)

@@ -115,6 +115,7 @@ FORMULAS = [
     ("ill ~ agee", r"no column 'agee'.*did you mean \"age\".*the columns are age, dose"),
     ("il ~ age", r"no column 'il'.*did you mean \"ill\""),
     ("ill ~ C(sites)", r"no column 'sites'.*\"site\""),
+    ("cbind(1, 2 - True) ~ age", "left side of the formula has no column"),
     ("ill ~ age + offset(doze)", r"no column 'doze'.*\"dose\""),
     ("ill ~ scal(age)", r'did you mean "scale"'),
     ("ill ~ np.lg(age)", r"np\.lg"),
@@ -339,3 +340,18 @@ def test_warnings_of_python_about_a_formula_are_not_for_its_user(frame):
         assert bg.Model("ill ~ age + I(dose > 1)", frame).design.p == 2
         with pytest.raises(bg.FormulaError):
             bg.Model("ill ~ C(site, Treatment('\\d'))", frame)
+
+
+def test_a_row_alone_in_its_cell_has_an_interval():
+    """The sandwich of a least-squares fit knows no error there; rounding may make it negative."""
+    w = np.array([2, 1, 0, 3, 0, 0, 3, 2, 3, 2, 3, 2, 2])
+    y = np.array([0, 0, 0, 0, 0, 1, 1, 1, 0, 1, 0, 0, 1])
+    fit = bg.Model("y ~ C(w)", {"y": y, "w": w}, family="gaussian").fit("mle")
+    estimate, lower, upper = fit.predict_interval({"w": [1]})
+    np.testing.assert_allclose([estimate, lower, upper], 0, atol=1e-6)
+
+
+def test_a_constant_number_of_non_events_is_repeated():
+    data = {"s": [1, 2, 4, 3], "x": [0.0, 1.0, 2.0, 3.0]}
+    design = bg.Model("cbind(s, 5) ~ x", data).design
+    np.testing.assert_array_equal(design.trials, [6, 7, 9, 8])
