@@ -109,7 +109,18 @@ def select(data: Any, names: Iterable[str]) -> pd.DataFrame:
     chosen = table.select(wanted)
     if chosen.implementation.is_pyarrow():
         # What pandas once noted in the table would make an index of a column, None of "None".
-        return chosen.to_native().to_pandas(ignore_metadata=True).infer_objects()
+        try:
+            return chosen.to_native().to_pandas(ignore_metadata=True).infer_objects()
+        except TypeError as error:
+            # A dictionary of intervals, say, has entries that pandas cannot compare.
+            kinds = {name: str(kind)[:60] for name, kind in chosen.schema.items()}
+            raise DataError(
+                explain(
+                    f"the table cannot be read: {error}",
+                    types=kinds,
+                    advice="columns must hold numbers, text, booleans or categories",
+                )
+            ) from error
     return chosen.to_pandas().infer_objects()
 
 

@@ -355,3 +355,12 @@ def test_a_constant_number_of_non_events_is_repeated():
     data = {"s": [1, 2, 4, 3], "x": [0.0, 1.0, 2.0, 3.0]}
     design = bg.Model("cbind(s, 5) ~ x", data).design
     np.testing.assert_array_equal(design.trials, [6, 7, 9, 8])
+
+
+def test_an_arrow_column_of_intervals_is_named():
+    import pyarrow as pa
+
+    cut = pd.cut([0.1, 0.5, 0.7, 0.9], [0, 0.3, 0.6, 1])
+    table = pa.Table.from_pandas(pd.DataFrame({"x": cut, "y": [0, 1, 0, 1]}))
+    with pytest.raises(bg.DataError, match="the table cannot be read.*x=|'x'"):
+        bg.Model("y ~ x", table)
