@@ -18,6 +18,11 @@ from __future__ import annotations
 from bayesglm import datasets, links
 from bayesglm.caching import cache
 from bayesglm.calibration import simulation_based_calibration
+from bayesglm.effects.comparison import comparisons
+from bayesglm.effects.hypothesis import hypotheses
+from bayesglm.effects.prediction import predictions
+from bayesglm.effects.representative import grid
+from bayesglm.effects.slope import slopes
 from bayesglm.errors import (
     BayesGLMError,
     BayesGLMWarning,
@@ -53,10 +58,15 @@ __all__ = [
     "Status",
     "StorageError",
     "cache",
+    "comparisons",
     "datasets",
     "diagnose",
+    "grid",
+    "hypotheses",
     "links",
     "load",
+    "predictions",
     "resume",
     "simulation_based_calibration",
+    "slopes",
 ]

@@ -29,7 +29,7 @@ _UNARY: dict[type, Callable[[Any], Any]] = {
 }  # fmt: skip
 
 
-def evaluate(text: str, formula: str, columns: Mapping[str, Any]) -> Any:
+def evaluate(text: str, formula: str, columns: Mapping[str, Any], *, functions: Any = np) -> Any:
     """Evaluate an expression of columns: the left side of a formula, or an offset.
 
     Parameters
@@ -40,6 +40,8 @@ def evaluate(text: str, formula: str, columns: Mapping[str, Any]) -> Any:
         The whole formula, for messages.
     columns : mapping of str to array
         Values by column. In arithmetic whole numbers become floats, which do not wrap around.
+    functions : module
+        NumPy, or what has the same functions.
     """
     tree, quoted = parse(text, formula)
     texts = {name for name, values in columns.items() if _is_text(values)}
@@ -65,7 +67,7 @@ def evaluate(text: str, formula: str, columns: Mapping[str, Any]) -> Any:
                 if name == "I" and len(args) == 1:
                     return value(args[0])
                 if name in NUMPY:
-                    return getattr(np, name)(*(value(argument) for argument in args))
+                    return getattr(functions, name)(*(value(argument) for argument in args))
         raise FormulaError(
             explain(f"{ast.unparse(node)!r} cannot stand here in a formula", formula=formula)
         )

@@ -116,7 +116,7 @@ def select(data: Any, names: Iterable[str]) -> pd.DataFrame:
             kinds = {name: str(kind)[:60] for name, kind in chosen.schema.items()}
             raise DataError(
                 explain(
-                    f"the table cannot be read: {error}",
+                    "the table has levels that are no single values, such as intervals",
                     types=kinds,
                     advice="columns must hold numbers, text, booleans or categories",
                 )

@@ -82,6 +82,7 @@ FLOORS = {
     "uniformity": 7,
     "replications": 7,
     "calibration": 7,
+    "effects/": 7,
     # 8 the noun users hold
     "fitting": 8,
     "resuming": 8,
@@ -142,7 +143,12 @@ ANNOTATIONS = {
     )
 }
 # A question that is asked of a model before there is a fit.
-ANNOTATIONS |= {"findings": {"model"}, "calibration": {"model"}, "replications": {"model"}}
+ANNOTATIONS |= {
+    "effects.representative": {"model"},
+    "findings": {"model"},
+    "calibration": {"model"},
+    "replications": {"model"},
+}
 
 # Who may import whom inside a folder of siblings: all may use these, and these may use all.
 SHARED = {
@@ -155,8 +161,9 @@ SHARED = {
         "importance",
         "checkpoint",
     },
+    "effects": {"answers", "rows", "engine", "encodings", "contrasts", "questions"},
 }
-GATHERING = {"inference": {"run", "posterior", "__init__"}}
+GATHERING = {"inference": {"run", "posterior", "__init__"}, "effects": {"slope", "__init__"}}
 # The words of the options are those that these two understand.
 SIBLINGS = {
     "inference.chains": {"inference.kernel"},

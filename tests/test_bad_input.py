@@ -362,5 +362,5 @@ def test_an_arrow_column_of_intervals_is_named():
 
     cut = pd.cut([0.1, 0.5, 0.7, 0.9], [0, 0.3, 0.6, 1])
     table = pa.Table.from_pandas(pd.DataFrame({"x": cut, "y": [0, 1, 0, 1]}))
-    with pytest.raises(bg.DataError, match="the table cannot be read.*x=|'x'"):
+    with pytest.raises(bg.DataError, match="levels that are no single values"):
         bg.Model("y ~ x", table)

@@ -85,6 +85,13 @@ NEW = pd.DataFrame(
     {"x": [1.0, 2.5, 3.5], "z": [0.0, -1.0, 1.0], "b": [0, 1, 0], "g": ["low", "top", "mid"]}
 )
 NEW["g"] = pd.Categorical(NEW["g"], categories=["low", "mid", "top"])
+
+
+def up(data: pd.DataFrame) -> pd.DataFrame:
+    """Half a unit up: marginaleffects goes from x - 1/2 to x + 1/2, we from x to x + 1."""
+    return data.assign(x=data["x"] + 0.5)
+
+
 # name, fit, function, its words. The words of ours are in the test.
 CASES = [
     ("predictions rows", {"formula": "y ~ x + z + g"}, me.predictions, {"newdata": NEW}),
@@ -92,9 +99,9 @@ CASES = [
     ("predictions by", {"formula": "y ~ x + z + g"}, me.predictions, {"by": "g"}),
     ("difference factor", {"formula": "y ~ x + z + g"}, me.comparisons, {"variables": "g", "by": True}),
     ("difference pairwise", {"formula": "y ~ x + z + g"}, me.comparisons, {"variables": {"g": "pairwise"}, "by": True}),
-    ("difference number", {"formula": "y ~ x * g + z"}, me.comparisons, {"variables": {"x": 1}, "by": "g"}),
+    ("difference number", {"formula": "y ~ x * g + z"}, me.comparisons, {"variables": {"x": 1}, "by": "g", "newdata": up(DATA)}),
     ("difference ends", {"formula": "y ~ x * g + z"}, me.comparisons, {"variables": {"x": [1.0, 3.0]}, "by": True}),
-    ("difference rows", {"formula": "y ~ x * g + z"}, me.comparisons, {"variables": {"x": 1}, "newdata": NEW}),
+    ("difference rows", {"formula": "y ~ x * g + z"}, me.comparisons, {"variables": {"x": 1}, "newdata": up(NEW)}),
     ("ratio", {"formula": "y ~ x + z + b"}, me.comparisons, {"variables": {"b": [0, 1]}, "by": True, "comparison": "ratioavg"}),
     ("lnor", {"formula": "y ~ x * z + b"}, me.comparisons, {"variables": {"b": [0, 1]}, "by": True, "comparison": "lnoravg"}),
     ("lift", {"formula": "y ~ x * z + b"}, me.comparisons, {"variables": {"b": [0, 1]}, "by": True, "comparison": "liftavg"}),
@@ -113,7 +120,7 @@ CASES = [
     ("weighted difference", {"formula": "y ~ x + z + g", "weights": "w"}, me.comparisons, {"variables": "g", "by": True, "wts": "w"}),
     ("aggregated slope", {"formula": "y ~ x * z + g", "trials": True}, me.slopes, {"variables": "x", "by": True}),
     ("aggregated predictions", {"formula": "y ~ x * z + g", "trials": True}, me.predictions, {"by": "g"}),
-    ("robust slope", {"formula": "y ~ x * z + g", "cov": "HC3"}, me.slopes, {"variables": "x", "by": True}),
+    ("robust slope", {"formula": "y ~ x * z + g", "cov": "HC0"}, me.slopes, {"variables": "x", "by": True}),
     ("robust ratio", {"formula": "y ~ x + z + b", "cov": "HC0"}, me.comparisons, {"variables": {"b": [0, 1]}, "by": True, "comparison": "ratioavg"}),
     ("hypothesis linear", {"formula": "y ~ x + z + b"}, me.hypotheses, {"hypothesis": "x + 2 * z = b"}),
 ]  # fmt: skip

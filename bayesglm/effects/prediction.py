@@ -1,0 +1,77 @@
+"""Predicted probabilities: of each row, or averaged."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bayesglm.effects.engine import link_scale, probabilities
+from bayesglm.effects.questions import MEMORY, asked, check_memory, collect
+from bayesglm.effects.rows import cells_of, rows_of
+from bayesglm.tables import check_level
+
+if TYPE_CHECKING:
+    from bayesglm.fit import Fit
+
+__all__ = ["predictions"]
+
+
+def predictions(
+    fit: Fit,
+    newdata: Any = None,
+    *,
+    by: bool | str | list[str] | None = None,
+    level: float = 0.95,
+    weights: Any = None,
+    memory: int = MEMORY,
+) -> Any:
+    """Return probabilities of the event, of each row or averaged over rows.
+
+    Parameters
+    ----------
+    fit : Fit
+        Of any method: a point fit gives errors by the delta method from its covariance (robust and
+        clustered ones too), a posterior by its draws.
+    newdata : DataFrame or dict, optional
+        The rows; those of the data if absent. See `grid` for representative ones.
+    by : bool, str or list of str, optional
+        True averages over all rows, a column (or several) over the rows of each of its values.
+    level : float
+        Coverage of the equal-tailed interval. Of a point fit it is normal on the link scale, and so
+        stays in [0, 1].
+    weights : str or array, optional
+        Weights of averages; the model's own, times trials, for the data, and 1 for new data.
+    memory : int
+        Bytes that blocks, and the draws or Jacobian kept behind the table, may take.
+
+    Returns
+    -------
+    DataFrame
+        estimate, std_error, lower, upper (probability; the mean for ``gaussian``), with the columns
+        of ``by`` or of the rows. It has ``.draws`` or ``.vcov`` besides.
+
+    Examples
+    --------
+    >>> import bayesglm as bg
+    >>> fit = bg.Model("damage ~ temperature", bg.datasets.challenger()).fit("mle")
+    >>> bg.predictions(fit, {"temperature": [31, 70]}).round(3)
+       estimate  std_error  lower  upper  temperature
+    0      1.00      0.002  0.482   1.00           31
+    1      0.23      0.105  0.085   0.49           70
+    """
+    level, memory = check_level(level), check_memory(memory)
+    rows = rows_of(fit, newdata, weights)
+    cells = cells_of(rows, by)
+    columns, behind = collect(
+        rows,
+        probabilities(rows, cells, [{}], memory),
+        lambda values: values,
+        lambda values: np.ones((1, *values.shape)),
+        scale=link_scale(fit.spec.link, fit.spec.family.has_sigma),
+        level=level,
+        memory=memory,
+    )
+    behind = replace(behind, question="predictions", kind="probability")
+    return asked(rows, cells, columns, behind, [{}])
