@@ -183,8 +183,7 @@ def _check_powers(right: str, formula: str) -> None:
     # Names and calls become v, so that what is left is arithmetic that Python can parse.
     plain = re.sub(r"`[^`]*`|'[^']*'|\"[^\"]*\"|\{[^{}]*\}", "v", right)
     plain = re.sub(r"[^\W\d][\w.]*", "v", plain)
-    while (shorter := re.sub(r"v\s*\([^()]*\)", "v", plain)) != plain:
-        plain = shorter
+    plain = _without_calls(plain)
     plain = plain.replace("^", "**").replace("%v%", "@").replace(":", "@")
     try:
         nodes = list(ast.walk(ast.parse(plain.strip(), mode="eval")))
@@ -225,6 +224,20 @@ def _check_powers(right: str, formula: str) -> None:
                     advice=f"keep to {MOST_TERMS:,}",
                 )
             )
+
+
+def _without_calls(plain: str) -> str:
+    """Replace each call of v, whatever stands in its brackets, by v."""
+    kept, depth, inside = [], 0, 0
+    for place, letter in enumerate(plain):
+        depth += (letter == "(") - (letter == ")")
+        if not inside and letter == "(" and plain[:place].rstrip().endswith("v"):
+            inside = depth
+        elif inside and letter == ")" and depth < inside:
+            inside = 0
+        elif not inside:
+            kept.append(letter)
+    return "".join(kept)
 
 
 def _power(node: ast.BinOp, terms: float, formula: str) -> float:

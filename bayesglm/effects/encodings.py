@@ -122,6 +122,8 @@ class Derivative:
         Terms of the offset that hold the variable.
     text : str
         The formula, for messages.
+    range : (float, float) or None
+        That of the variable in training.
     """
 
     rows: Rows
@@ -133,6 +135,7 @@ class Derivative:
     step: float | None = None
     offsets: tuple[str, ...] = ()
     text: str = ""
+    range: tuple[float, float] | None = None
 
     @property
     def constant(self) -> bool:
@@ -180,6 +183,11 @@ class Derivative:
     def _difference(self, part: slice, x: np.ndarray) -> np.ndarray:
         js, step = list(self.differences), self.step or 1.0
         above, below = x + step, x - step
+        if self.range is not None:
+            # A spline ends where the data do.
+            low, high = self.range
+            above = np.where(x <= high, np.minimum(above, high), above)
+            below = np.where(x >= low, np.maximum(below, low), below)
         ends = [self._moved(part, v)[:, js] for v in (above, below)]
         return np.asarray((ends[0] - ends[1]) / (above - below)[:, None])
 
@@ -270,6 +278,7 @@ def derivative_of(rows: Rows, name: str) -> Derivative:
         step,
         tuple(held for held in words.formula.offsets if name in check(held, text)),
         text,
+        (words.encoding.columns[name].lower, words.encoding.columns[name].upper),
     )
 
 

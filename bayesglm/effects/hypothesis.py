@@ -133,7 +133,9 @@ class _Expression:
             raise SpecificationError(
                 explain("a hypothesis is an equation with one '=', or an expression", got=text)
             )
-        left, _, right = _split(text)
+        left, sign, right = _split(text)
+        if not left.strip() or (sign and not right.strip()):
+            raise SpecificationError(explain("one side of the hypothesis is empty", got=text))
         self.text = f"({left}) - ({right})" if right else left
         tree, quoted = parse(self.text, text)
         found = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name)]
