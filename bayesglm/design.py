@@ -267,7 +267,7 @@ def _assemble(
         formula.left, formula.text, frame[list(formula.left_columns)], spec, trials
     )
     live = weights > 0
-    refuse_numbers(spec, outcome.name, y[live], weights[live] * counted[live])
+    refuse_numbers(spec, outcome.name, y[live], weights[live], counted[live])
     right = frame[list(formula.right_columns)]
     # Functions of the user's own may look at all rows, and so does what networks do.
     found = None if context or added else repeats(right)
@@ -409,7 +409,7 @@ def build_arrays(
     w, findings = row_weights(frame, spec)
     counts = None if trials is None else column(frame, "__trials")
     events, counted, outcome = respond("y", "y", frame[["y"]], spec, counts)
-    refuse_numbers(spec, outcome.name, events[w > 0], (w * counted)[w > 0])
+    refuse_numbers(spec, outcome.name, events[w > 0], w[w > 0], counted[w > 0])
     words = {name: ((name,), False) for name in terms}
     live, mass = w > 0, w * counted
     found = repeats_of_matrix(matrix)

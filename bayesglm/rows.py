@@ -210,7 +210,9 @@ def _stored(matrix: Any, j: int) -> np.ndarray:
     return np.asarray(matrix.data[matrix.indptr[j] : matrix.indptr[j + 1]])
 
 
-def refuse_numbers(spec: Spec, name: str, y: np.ndarray, mass: np.ndarray) -> None:
+def refuse_numbers(
+    spec: Spec, name: str, y: np.ndarray, weights: np.ndarray, trials: np.ndarray
+) -> None:
     """Refuse rows that count for more than numbers can tell, and gaussian outcomes without spread.
 
     Parameters
@@ -218,14 +220,16 @@ def refuse_numbers(spec: Spec, name: str, y: np.ndarray, mass: np.ndarray) -> No
     spec : Spec
     name : str
         The outcome's.
-    y, mass : ndarray, shape (n,)
-        Outcomes, and weights times trials, of the rows that count.
+    y, weights, trials : ndarray, shape (n,)
+        Of the rows that count.
     """
-    if float(mass.sum()) > HEAVIEST:
+    with np.errstate(over="ignore"):
+        total = float((weights * trials).sum())
+    if total > HEAVIEST:
         raise DataError(
             explain(
                 "the weights times trials are too large to compute with",
-                sum=float(mass.sum()),
+                sum=total,
                 advice="change their unit",
             )
         )

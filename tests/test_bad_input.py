@@ -364,3 +364,9 @@ def test_an_arrow_column_of_intervals_is_named():
     table = pa.Table.from_pandas(pd.DataFrame({"x": cut, "y": [0, 1, 0, 1]}))
     with pytest.raises(bg.DataError, match="levels that are no single values"):
         bg.Model("y ~ x", table)
+
+
+def test_weights_and_trials_whose_product_is_no_number_are_refused(frame):
+    many = np.full(len(frame), 1e200)
+    with pytest.raises(bg.DataError, match="too large to compute with"):
+        bg.Model("ill ~ age", frame.assign(ill=1.0), weights=many, trials=many)
