@@ -168,9 +168,12 @@ def eta(fit: Fit, points: _Points, rows: NewRows) -> np.ndarray:
     """Return eta (link scale), shape (s, n)."""
     first = int(fit.design.intercept)
     theta = points.theta
-    values = np.asarray((rows.matrix @ theta[:, first:].T).T) + rows.offset
+    # Draws by rows as they lie in memory: what comes next runs along the rows.
+    dense = isinstance(rows.matrix, np.ndarray)
+    values = theta[:, first:] @ rows.matrix.T if dense else (rows.matrix @ theta[:, first:].T).T
+    values = np.asarray(values) + rows.offset
     if first:
-        values = values + theta[:, :1]
+        values += theta[:, :1]
     if points.flat is None:
         return values
     columns = [

@@ -161,7 +161,7 @@ SHARED = {
         "importance",
         "checkpoint",
     },
-    "effects": {"answers", "rows", "engine", "encodings", "contrasts", "questions"},
+    "effects": {"answers", "rows", "engine", "encodings", "contrasts", "marginal", "questions"},
 }
 GATHERING = {"inference": {"run", "posterior", "__init__"}, "effects": {"slope", "__init__"}}
 # The words of the options are those that these two understand.

@@ -259,7 +259,8 @@ def test_small_memory_gives_the_same_answers(posterior, monkeypatch):
     fits = (posterior, fitted("y ~ x * g + z"))
     whole = [ask(fit) for ask in asks for fit in fits]
     monkeypatch.setattr("bayesglm.effects.engine.ROWS", 7)
-    monkeypatch.setattr("bayesglm.effects.engine.BLOCK", 50)
+    monkeypatch.setattr("bayesglm.effects.engine.FEW", 5)
+    monkeypatch.setattr("bayesglm.effects.engine.DRAWS", 11)
     parts = [ask(fit, memory=1e6) for ask in asks for fit in fits]
     for a, b in zip(whole, parts, strict=True):
         pd.testing.assert_frame_equal(pd.DataFrame(a), pd.DataFrame(b), rtol=1e-10)
@@ -324,7 +325,7 @@ def test_tables_know_what_stands_behind_them(posterior, tmp_path):
 
 
 WRONG = [
-    (bg.slopes, {"variables": "xx"}, 'no variable .xx.'),
+    (bg.slopes, {"variables": "xx"}, "no variable .xx."),
     (bg.slopes, {"variables": "x", "slope": "dy"}, "unknown slope.*dydx"),
     (bg.slopes, {"slope": "eyex"}, "elasticities are for numbers.*g"),
     (bg.comparisons, {"comparison": "diff"}, "unknown comparison.*difference"),

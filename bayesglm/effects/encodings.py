@@ -72,6 +72,11 @@ class Tangent:
     values: np.ndarray
     offset: np.ndarray | None = None
 
+    def __getitem__(self, part: slice) -> Tangent:
+        return Tangent(
+            self.columns, self.values[part], None if self.offset is None else self.offset[part]
+        )
+
 
 @dataclass(frozen=True)
 class _Curve:

@@ -1,8 +1,8 @@
-"""Averages of probabilities, and of their slopes, over rows: with their Jacobian, or by draws.
+"""Averages of probabilities over rows: with their Jacobian, or by draws.
 
-Everything asked is made of m_vc = sum over rows i of cell c of share_ic u(eta_vi): v numbers the
-versions of the rows (columns changed), or the variables of slopes, u is the probability or its
-slope. Rows and draws are worked off in blocks, so that memory is bounded whatever their numbers.
+Everything asked is made of m_vc = sum over rows i of cell c of share_ic p(eta_vi), where v numbers
+the versions of the rows (columns changed); of slopes it is the same (`marginal`). Rows and draws
+are worked off in blocks, so that memory is bounded whatever their numbers.
 """
 
 from __future__ import annotations
@@ -22,16 +22,25 @@ from bayesglm.predicting import eta as eta_of
 from bayesglm.predicting import points_of
 
 if TYPE_CHECKING:
-    from bayesglm.effects.encodings import Derivative
     from bayesglm.effects.rows import Cells, Rows
     from bayesglm.links import Link
 
-__all__ = ["SLOPES", "Chunk", "has_covariance", "link_scale", "probabilities", "slopes_of"]
+__all__ = [
+    "DRAWS",
+    "FEW",
+    "ROWS",
+    "Chunk",
+    "blocks",
+    "density_of",
+    "has_covariance",
+    "link_scale",
+    "mean_of",
+    "probabilities",
+    "together",
+]
 
-# p and its slope in a column: per unit, or per cent of p (e before y), of the column (e before x).
-SLOPES = ("dydx", "eyex", "eydx", "dyex")
-# Entries of a block of draws x rows: together they stay in the processor's cache.
-BLOCK = 2**19
+# Draws and rows worked off together: their etas stay in the processor's cache.
+DRAWS, FEW = 128, 4_096
 # Most rows that are encoded together.
 ROWS = 65_536
 
@@ -56,43 +65,42 @@ class Chunk:
     draws: np.ndarray | None = None
 
 
+def mean_of(link: Link, gaussian: bool, eta: Any) -> Any:
+    """Return p; from the slopes a = f/p of log p and b = -f/q of log q alone, where it can.
+
+    They share what they can and need no logarithm: several times faster, and as accurate.
+    """
+    if gaussian:
+        return eta
+    if not _is_whole(link):
+        return link.inverse(eta)
+    _, _, a, b = link.parts(eta)
+    return b / (b - a)
+
+
+def density_of(link: Link, gaussian: bool, eta: Any) -> Any:
+    """Return the slope of p in eta, f = -ab / (a - b)."""
+    if gaussian:
+        return jnp.ones_like(eta)
+    log_p, log_q, a, b = link.parts(eta)
+    if _is_whole(link):
+        return a * (b / (b - a))
+    # The smaller of p and 1 - p has its slope without cancellation.
+    return jnp.where(log_p < log_q, jnp.exp(log_p) * a, -jnp.exp(log_q) * b)
+
+
+def _is_whole(link: Link) -> bool:
+    return link.core is not None and link.domain == (-np.inf, np.inf)
+
+
 @partial(jax.jit, static_argnames=("link", "gaussian"))
 def _mean(link: Link, gaussian: bool, eta: Any) -> Any:
-    return eta if gaussian else link.inverse(eta)
+    return mean_of(link, gaussian, eta)
 
 
 @partial(jax.jit, static_argnames=("link", "gaussian"))
 def _density(link: Link, gaussian: bool, eta: Any) -> Any:
-    return jnp.ones_like(eta) if gaussian else _f(link, eta)
-
-
-def _f(link: Link, eta: Any) -> Any:
-    log_p, log_q, rise, fall = link.parts(eta)
-    # The smaller of p and 1 - p has its slope without cancellation.
-    return jnp.where(log_p < log_q, jnp.exp(log_p) * rise, -jnp.exp(log_q) * fall)
-
-
-def _slope(link: Link, gaussian: bool, kind: str, eta: Any, g: Any, x: Any) -> Any:
-    """Return the slope of p (relative, by kind), where eta changes by g as x does by 1."""
-    f = jnp.ones_like(eta) if gaussian else _f(link, eta)
-    slope = f * g
-    if kind[0] == "e":
-        slope = slope / (eta if gaussian else link.inverse(eta))
-    return slope * x if kind[2:] == "ex" else slope
-
-
-@partial(jax.jit, static_argnames=("link", "gaussian", "kind"))
-def _slope_values(link: Link, gaussian: bool, kind: str, eta: Any, g: Any, x: Any) -> Any:
-    return _slope(link, gaussian, kind, eta, g, x)
-
-
-@partial(jax.jit, static_argnames=("link", "gaussian", "kind"))
-def _slope_parts(link: Link, gaussian: bool, kind: str, eta: Any, g: Any, x: Any) -> Any:
-    def value(eta: Any, g: Any) -> Any:
-        return _slope(link, gaussian, kind, eta, g, x)
-
-    found, by_eta = jax.jvp(lambda e: value(e, g), (eta,), (jnp.ones_like(eta),))
-    return found, by_eta, value(eta, jnp.ones_like(g))
+    return density_of(link, gaussian, eta)
 
 
 def probabilities(
@@ -135,127 +143,17 @@ def probabilities(
         return
     total = np.zeros((len(points), len(versions), cells.count))
     slopes = np.zeros((len(versions), cells.count, k)) if delta else None
-    for part in blocks(rows.n, min(memory // (32 * len(versions) * (k + 1)), ROWS)):
+    most = memory // (32 * (len(versions) * (k + 1) + cells.count))
+    for part in blocks(rows.n, min(most, ROWS)):
         share = cells.averaging(part)
         for v, changes in enumerate(versions):
             some = rows.changed(part, changes)
-            for here in blocks(len(points), BLOCK // max(some.n, 1)):
-                total[here, v] += values(some, here) @ share
+            for here in blocks(len(points), DRAWS):
+                for few in blocks(some.n, FEW):
+                    total[here, v] += values(some[few], here) @ share[few]
             if slopes is not None:
                 slopes[v] += share.T @ jacobian(some)
-    yield _together(total, slopes)
-
-
-def slopes_of(
-    rows: Rows, cells: Cells, derivatives: Sequence[Derivative], kind: str, memory: int
-) -> Iterator[Chunk]:
-    """Yield average slopes of p in some variables, by variable and cell.
-
-    Parameters
-    ----------
-    rows, cells : Rows, Cells
-    derivatives : sequence of Derivative
-        One for each variable.
-    kind : {"dydx", "eyex", "eydx", "dyex"}
-    memory : int
-        Bytes that a block may take.
-    """
-    fit = rows.fit
-    points = points_of(fit)
-    words = fit.spec.link, fit.spec.family.has_sigma, kind
-    first = int(fit.design.intercept)
-    theta = points.theta[:, first:]
-    k, q = len(fit.terms), len(derivatives)
-
-    @in_double
-    def values(eta: np.ndarray, tangent: Any, x: Any, here: slice) -> np.ndarray:
-        g = theta[here][:, tangent.columns] @ tangent.values.T
-        g = g if tangent.offset is None else g + tangent.offset
-        return np.asarray(_slope_values(*words, jnp.asarray(eta), jnp.asarray(g), jnp.asarray(x)))
-
-    @in_double
-    def parts(eta: np.ndarray, tangent: Any, x: Any) -> Any:
-        g = tangent.values @ theta[0, tangent.columns]
-        g = g if tangent.offset is None else g + tangent.offset
-        found = _slope_parts(*words, jnp.asarray(eta), jnp.asarray(g), jnp.asarray(x))
-        return [np.asarray(part) for part in found]
-
-    def jacobian(matrix: np.ndarray, tangent: Any, by_eta: Any, by_g: Any) -> np.ndarray:
-        found = by_eta[:, None] * np.concatenate([np.ones((len(matrix), first)), matrix], axis=1)
-        found[:, first + tangent.columns] += by_g[:, None] * tangent.values
-        return np.asarray(found)
-
-    delta = has_covariance(rows)
-    width = (q + 3) * (k + 2) if len(points) == 1 else (q + 3) * len(points)
-    limit = memory // (8 * width) if cells.codes is None else min(memory // (32 * (k + q)), ROWS)
-    total = np.zeros((len(points), q, 0 if cells.codes is None else cells.count))
-    slopes = np.zeros((q, total.shape[2], k)) if delta else None
-    for part in blocks(rows.n, limit):
-        some = rows.plain(part)
-        tangents = [derivative.at(part) for derivative in derivatives]
-        xs = [_column(rows, d.name, part) if kind[2:] == "ex" else 1.0 for d in derivatives]
-        if cells.codes is None:
-            eta = eta_of(fit, points, some)
-            drawn = [values(eta, t, x, slice(None)) for t, x in zip(tangents, xs, strict=True)]
-            slope = None
-            if delta:
-                found = [parts(eta[0], t, x) for t, x in zip(tangents, xs, strict=True)]
-                slope = np.stack(
-                    [
-                        jacobian(some.matrix, t, by_eta, by_g)
-                        for t, (_, by_eta, by_g) in zip(tangents, found, strict=True)
-                    ]
-                )
-            stacked = np.stack(drawn, axis=1)
-            yield Chunk(part, stacked.mean(axis=0), slope, stacked if len(points) > 1 else None)
-            continue
-        share = cells.averaging(part)
-        if slopes is not None:
-            eta = eta_of(fit, points, some)
-            for v, (tangent, x) in enumerate(zip(tangents, xs, strict=True)):
-                value, by_eta, by_g = parts(eta[0], tangent, x)
-                total[0, v] += value @ share
-                slopes[v, :, :first] += (by_eta @ share)[:, None]
-                slopes[v, :, first:] += (by_eta[:, None] * share).T @ some.matrix
-                slopes[v][:, first + tangent.columns] += (by_g[:, None] * share).T @ tangent.values
-            continue
-        for here in blocks(len(points), BLOCK // max(some.n, 1)):
-            eta = eta_of(fit, points[here], some)
-            if kind == "dydx":
-                _add_shared(words, theta[here], eta, tangents, derivatives, share, total[here])
-                continue
-            for v, (tangent, x) in enumerate(zip(tangents, xs, strict=True)):
-                total[here, v] += values(eta, tangent, x, here) @ share
-    if cells.codes is not None:
-        yield _together(total, slopes)
-
-
-@in_double
-def _add_shared(
-    words: Any,
-    theta: np.ndarray,
-    eta: np.ndarray,
-    tangents: Sequence[Any],
-    derivatives: Sequence[Derivative],
-    share: np.ndarray,
-    total: np.ndarray,
-) -> None:
-    """Add the slopes of a block of draws: the density is the same for all variables.
-
-    With g = sum_j theta_j d_ij, the average of f_is g_is is sum_j theta_sj (f d_j)_s: one product
-    of matrices for all columns, and for those with d = 1 one for all of them.
-    """
-    f = np.asarray(_density(words[0], words[1], jnp.asarray(eta)))
-    plain = f @ share
-    for v, (tangent, derivative) in enumerate(zip(tangents, derivatives, strict=True)):
-        if derivative.constant:
-            total[:, v] += theta[:, tangent.columns].sum(axis=1)[:, None] * plain
-            continue
-        for column, j in enumerate(tangent.columns):
-            found = f @ (tangent.values[:, [column]] * share)
-            total[:, v] += theta[:, [j]] * found
-        if tangent.offset is not None:
-            total[:, v] += f @ (tangent.offset[:, None] * share)
+    yield together(total, slopes)
 
 
 def has_covariance(rows: Rows) -> bool:
@@ -286,10 +184,7 @@ def blocks(n: int, length: int) -> Iterator[slice]:
         yield slice(begin, min(begin + step, n))
 
 
-def _column(rows: Rows, name: str, part: slice) -> np.ndarray:
-    return np.asarray(rows.frame[name].iloc[part], dtype=float)
-
-
-def _together(total: np.ndarray, slopes: np.ndarray | None) -> Chunk:
+def together(total: np.ndarray, slopes: np.ndarray | None) -> Chunk:
+    """Return all cells as one chunk, from averages (s, v, cells) and their Jacobian."""
     drawn = total if len(total) > 1 else None
     return Chunk(slice(0, total.shape[2]), total.mean(axis=0), slopes, drawn)

@@ -11,7 +11,7 @@ from bayesglm.effects.answers import scale_of
 from bayesglm.effects.comparison import comparisons
 from bayesglm.effects.contrasts import is_numeric, wanted
 from bayesglm.effects.encodings import derivative_of
-from bayesglm.effects.engine import SLOPES, slopes_of
+from bayesglm.effects.marginal import SLOPES, slopes_of
 from bayesglm.effects.networks import network_slopes
 from bayesglm.effects.questions import MEMORY, asked, check_memory, collect, stacked
 from bayesglm.effects.rows import cells_of, rows_of
@@ -88,7 +88,6 @@ def slopes(
         tables |= network_slopes(rows, cells, numbers, slope, level=level, memory=memory)
     elif numbers:
         derivatives = [derivative_of(rows, name) for name in numbers]
-        # Few variables at a time where each row is a cell: their draws are held together.
         columns, behind = collect(
             rows,
             slopes_of(rows, cells, derivatives, slope, memory),
