@@ -111,7 +111,7 @@ def of_data(spec: Spec, design: Design, priors: Priors, result: Result) -> tuple
     """
     if result.method == "mle" and "bias_reduction" not in result.options:
         return ()
-    return (*_aliased(spec, design, priors), *_separated(spec, design))
+    return (*_aliased(spec, design, priors), *_separated(spec, design, result))
 
 
 def _aliased(spec: Spec, design: Design, priors: Priors) -> tuple[Finding, ...]:
@@ -134,23 +134,25 @@ def _aliased(spec: Spec, design: Design, priors: Priors) -> tuple[Finding, ...]:
     )
 
 
-def _separated(spec: Spec, design: Design) -> tuple[Finding, ...]:
+def _separated(spec: Spec, design: Design, result: Result | None = None) -> tuple[Finding, ...]:
     """Return a note that an outcome is separated, where a prior or penalty gives an answer."""
     if spec.family.has_sigma or spec.add:
         return ()
     found = separation(design, spec.link)
     if found is None:
         return ()
+    penalised = result is not None and result.method == "mle"
     return (
         Finding(
             "separation",
             "note",
             f"{_sentence(found)}. How far {_listed(found.terms)} "
-            f"{'lie' if len(found.terms) > 1 else 'lies'} from 0 rests on the prior.",
+            f"{'lie' if len(found.terms) > 1 else 'lies'} from 0 rests on the "
+            f"{'penalty' if penalised else 'prior'}.",
             value=float(found.rows),
             threshold=0.0,
             where=found.guilty[0] if found.guilty else found.terms[0],
-            advice="Report the prior, and try another.",
+            advice="" if penalised else "Report the prior, and try another.",
         ),
     )
 
