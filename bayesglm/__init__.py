@@ -40,7 +40,9 @@ from bayesglm.fit import Fit, load
 from bayesglm.links import Link
 from bayesglm.model import Model
 from bayesglm.networks import Network
+from bayesglm.resampling import bootstrap, kfold
 from bayesglm.resuming import resume
+from bayesglm.scoring import decision_curve, scores
 
 __all__ = [
     "BayesGLMError",
@@ -57,16 +59,20 @@ __all__ = [
     "SpecificationError",
     "Status",
     "StorageError",
+    "bootstrap",
     "cache",
     "comparisons",
     "datasets",
+    "decision_curve",
     "diagnose",
     "grid",
     "hypotheses",
+    "kfold",
     "links",
     "load",
     "predictions",
     "resume",
+    "scores",
     "simulation_based_calibration",
     "slopes",
 ]

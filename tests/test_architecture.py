@@ -83,6 +83,9 @@ FLOORS = {
     "replications": 7,
     "calibration": 7,
     "effects/": 7,
+    "scoring": 7,
+    "refitting": 7,
+    "resampling": 7,
     # 8 the noun users hold
     "fitting": 8,
     "resuming": 8,
@@ -129,6 +132,8 @@ SIDEWAYS = {
     "packing": {"datatree", "storage"},
     "findings": {"separation", "sensitivity"},
     "calibration": {"replications", "uniformity"},
+    "scoring": {"effects/"},
+    "resampling": {"effects/", "refitting", "scoring"},
     "model": {"fitting"},
     "resuming": {"fitting"},
     "__main__": {"cli"},

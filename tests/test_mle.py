@@ -289,7 +289,7 @@ def test_data_of_nearly_the_same_size_share_compiled_programs(small):
     from bayesglm.inference import newton
 
     bg.Model(FORMULA, small).fit("mle")
-    before = newton._climb._cache_size()
+    before = newton.climb._cache_size()
     others = (
         ("y ~ x1 + x2 + known", small[:480]),
         ("y ~ x1", small.sample(490, random_state=1)),
@@ -297,4 +297,4 @@ def test_data_of_nearly_the_same_size_share_compiled_programs(small):
     )
     for formula, frame in others:
         bg.Model(formula, frame, weights="copies").fit("mle")
-    assert newton._climb._cache_size() == before
+    assert newton.climb._cache_size() == before

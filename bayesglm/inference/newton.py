@@ -29,7 +29,7 @@ from bayesglm.precision import scope
 if TYPE_CHECKING:
     from bayesglm.inference.target import Target
 
-__all__ = ["Optimum", "curvature", "least_squares", "newton", "row_log_prob"]
+__all__ = ["LIMIT", "Optimum", "climb", "curvature", "least_squares", "newton", "row_log_prob"]
 
 LIMIT = 200
 # Squared decrement below which one more full step ends the loop; convergence is quadratic, so that
@@ -140,7 +140,7 @@ def _solve(hessian: Array, gradient: Array, ridge: Array) -> Array:
 
 
 @partial(jax.jit, static_argnames=("structure", "linear", "jacobian"))
-def _climb(
+def climb(
     structure: Structure,
     data: Data,
     start: Array,
@@ -152,6 +152,8 @@ def _climb(
     linear: bool,
     jacobian: bool,
 ) -> _State:
+    """Climb from a start to the top; see `newton`, which calls it."""
+
     def prior(f: Array) -> Array:
         return log_prior(structure, data, f, jacobian=jacobian)
 
@@ -273,8 +275,8 @@ def newton(target: Target, start: np.ndarray, *, jacobian: bool, steps: int = LI
     with scope(precision):
         flat, data = jnp.asarray(start), target.arrays
 
-        def climb(begin: Array, factor: float) -> _State:
-            return _climb(
+        def attempt(begin: Array, factor: float) -> _State:
+            return climb(
                 structure,
                 data,
                 begin.astype(data.y.dtype),
@@ -286,11 +288,11 @@ def newton(target: Target, start: np.ndarray, *, jacobian: bool, steps: int = LI
                 jacobian=jacobian,
             )
 
-        state = climb(flat, 0.0)
+        state = attempt(flat, 0.0)
         status = _status(state, tolerance)
         if structure.link.partial and target.linear and status != Status.CONVERGED:
             for factor in BARRIERS:
-                state = climb(flat, factor * target.effective)
+                state = attempt(flat, factor * target.effective)
                 flat = jnp.where(jnp.isfinite(state.flat), state.flat, flat)
             status = Status.BOUNDARY if _at_boundary(target, data, state.flat) else status
         return Optimum(
