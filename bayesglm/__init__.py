@@ -18,6 +18,8 @@ from __future__ import annotations
 from bayesglm import datasets, links
 from bayesglm.caching import cache
 from bayesglm.calibration import simulation_based_calibration
+from bayesglm.comparing import compare
+from bayesglm.comparing_links import compare_links
 from bayesglm.effects.comparison import comparisons
 from bayesglm.effects.hypothesis import hypotheses
 from bayesglm.effects.prediction import predictions
@@ -38,6 +40,7 @@ from bayesglm.errors import (
 from bayesglm.findings import diagnose
 from bayesglm.fit import Fit, load
 from bayesglm.links import Link
+from bayesglm.loocv import loo
 from bayesglm.model import Model
 from bayesglm.networks import Network
 from bayesglm.resampling import bootstrap, kfold
@@ -61,6 +64,8 @@ __all__ = [
     "StorageError",
     "bootstrap",
     "cache",
+    "compare",
+    "compare_links",
     "comparisons",
     "datasets",
     "decision_curve",
@@ -70,6 +75,7 @@ __all__ = [
     "kfold",
     "links",
     "load",
+    "loo",
     "predictions",
     "resume",
     "scores",

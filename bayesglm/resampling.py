@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from bayesglm.design import build, build_arrays
-from bayesglm.effects.rows import rows_of
 from bayesglm.errors import Finding, SpecificationError, explain
 from bayesglm.fit import Fit
 from bayesglm.implied import priors_of
-from bayesglm.precision import in_double
-from bayesglm.predicting import eta, points_of, response
+from bayesglm.pointwise import log_likelihoods
+from bayesglm.predicting import response
 from bayesglm.progress import bar
 from bayesglm.refitting import check_data, refit, refits, separated
 from bayesglm.scoring import outcomes, score_values, table_of
@@ -249,45 +247,11 @@ def _relearned(fit: Fit, kept: np.ndarray, options: dict[str, Any], seed: int) -
 
 def _held_out(fit: Fit, other: Fit, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return p and w log p(y) of some rows by a fit without them."""
-    design = fit.design
-    if other.design.encoding is design.encoding:
-        rows = rows_of(fit, None, None)
-    else:
-        rows = replace(
-            rows_of(other, design.frame, None), offset=design.offset, weights=design.weights
-        )
-    # Scattered rows, one block after the other.
-    taken = replace(
-        rows,
-        frame=rows.frame.iloc[at],
-        matrix=rows.matrix[at],
-        offset=rows.offset[at],
-        inputs=tuple(values[at] for values in rows.inputs),
-        weights=rows.weights[at],
-    )
-    points = points_of(other)
-    values = eta(other, points, taken.plain(slice(None)))
-    p = response(fit, values).mean(axis=0)
-    return p, _log_mean(fit, other, values, at)
-
-
-@in_double
-def _log_mean(fit: Fit, other: Fit, values: np.ndarray, at: np.ndarray) -> np.ndarray:
     from scipy.special import logsumexp
 
-    design, spec = fit.design, fit.spec
-    y, trials = design.y[at], design.trials[at]
-    sigma = None
-    if spec.family.has_sigma:
-        sigma = np.asarray(other.result.draws.get("sigma", other.result.sigma)).reshape(-1, 1)
-    rows = np.asarray(
-        spec.family.log_prob(
-            jnp.asarray(values), jnp.asarray(y), jnp.asarray(trials), spec.link, sigma
-        )
-    )
-    if design.aggregated:
-        rows = rows + spec.family.log_coefficient(y, trials)
-    return np.asarray(design.weights[at] * (logsumexp(rows, axis=0) - np.log(len(rows))))
+    eta, rows = log_likelihoods(fit, other, at)
+    log_mean = logsumexp(rows, axis=0) - np.log(len(rows))
+    return response(fit, eta).mean(axis=0), fit.design.weights[at] * log_mean
 
 
 @dataclass(frozen=True)

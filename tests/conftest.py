@@ -48,3 +48,7 @@ def small() -> pd.DataFrame:
         copies=rng.integers(0, 4, size=n),
         known=rng.uniform(-0.05, 0.05, size=n),
     )
+
+
+# Made by hand, with other software in an environment of its own.
+collect_ignore = ["reference/effects/make.py"]

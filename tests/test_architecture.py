@@ -86,9 +86,13 @@ FLOORS = {
     "scoring": 7,
     "refitting": 7,
     "resampling": 7,
+    "pointwise": 7,
+    "loocv": 7,
+    "comparing": 7,
     # 8 the noun users hold
     "fitting": 8,
     "resuming": 8,
+    "comparing_links": 8,
     "model": 8,
     # 9 showing
     # 10 doors
@@ -133,7 +137,11 @@ SIDEWAYS = {
     "findings": {"separation", "sensitivity"},
     "calibration": {"replications", "uniformity"},
     "scoring": {"effects/"},
-    "resampling": {"effects/", "refitting", "scoring"},
+    "pointwise": {"effects/"},
+    "resampling": {"pointwise", "refitting", "scoring"},
+    "loocv": {"pointwise", "refitting"},
+    "comparing": {"loocv", "resampling"},
+    "comparing_links": {"fitting"},
     "model": {"fitting"},
     "resuming": {"fitting"},
     "__main__": {"cli"},
