@@ -157,6 +157,7 @@ ANNOTATIONS = {
 }
 # A question that is asked of a model before there is a fit.
 ANNOTATIONS |= {
+    "comparing_links": {"model"},
     "effects.representative": {"model"},
     "findings": {"model"},
     "calibration": {"model"},
