@@ -18,6 +18,7 @@ from __future__ import annotations
 from bayesglm import datasets, links
 from bayesglm.caching import cache
 from bayesglm.calibration import simulation_based_calibration
+from bayesglm.checking import calibration_curve, loo_pit, predictive_check
 from bayesglm.comparing import compare
 from bayesglm.comparing_links import compare_links
 from bayesglm.effects.comparison import comparisons
@@ -46,6 +47,7 @@ from bayesglm.networks import Network
 from bayesglm.resampling import bootstrap, kfold
 from bayesglm.resuming import resume
 from bayesglm.scoring import decision_curve, scores
+from bayesglm.sensitivity import prior_sensitivity
 
 __all__ = [
     "BayesGLMError",
@@ -64,6 +66,7 @@ __all__ = [
     "StorageError",
     "bootstrap",
     "cache",
+    "calibration_curve",
     "compare",
     "compare_links",
     "comparisons",
@@ -76,7 +79,10 @@ __all__ = [
     "links",
     "load",
     "loo",
+    "loo_pit",
     "predictions",
+    "predictive_check",
+    "prior_sensitivity",
     "resume",
     "scores",
     "simulation_based_calibration",

@@ -14,7 +14,7 @@ from bayesglm.errors import Finding, SeparationError, explain
 from bayesglm.fit import Fit
 from bayesglm.implied import target_of, with_data
 from bayesglm.inference.aliasing import aliases
-from bayesglm.sensitivity import influential_rows, prior_sensitivity
+from bayesglm.sensitivity import influential_rows, sensitive_priors
 from bayesglm.separation import Separation, separation
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def diagnose(model_or_fit: Model | Fit) -> list[Finding]:
         found = [
             *model_or_fit.findings,
             *influential_rows(model_or_fit),
-            *prior_sensitivity(model_or_fit),
+            *sensitive_priors(model_or_fit),
         ]
     else:
         priors = model_or_fit.priors

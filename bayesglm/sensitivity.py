@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bayesglm.errors import Finding
+from bayesglm.errors import Finding, SpecificationError, explain
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from bayesglm.fit import Fit
 
-__all__ = ["influential_rows", "prior_sensitivity"]
+__all__ = ["influential_rows", "prior_sensitivity", "sensitive_priors"]
 
 # Change of a posterior for a small change of the prior's power that counts, as Kallioinen et al.
 SENSITIVE = 0.05
@@ -57,21 +59,65 @@ def influential_rows(fit: Fit) -> tuple[Finding, ...]:
     )
 
 
-def prior_sensitivity(fit: Fit) -> tuple[Finding, ...]:
-    """Return where the prior speaks against the data, or in their place, by power scaling.
+def prior_sensitivity(fit: Fit) -> pd.DataFrame:
+    """Return how much the posterior hangs on the prior, and on the data, by power scaling.
+
+    Parameters
+    ----------
+    fit : Fit
+        With draws, a linear predictor and proper priors.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by term: prior, likelihood (change of the posterior, in the cumulative
+        Jensen-Shannon distance, per doubling of the power of either; 0.05 counts), diagnosis.
+
+    Raises
+    ------
+    SpecificationError
+        For a fit without draws or with flat priors.
 
     References
     ----------
     Kallioinen, Paananen, Bürkner & Vehtari (2024), Statistics and Computing 34.
+
+    Examples
+    --------
+    >>> import bayesglm as bg
+    >>> fit = bg.Model("damage ~ temperature", bg.datasets.challenger()).fit("laplace")
+    >>> list(bg.prior_sensitivity(fit).columns)
+    ['prior', 'likelihood', 'diagnosis']
     """
-    ready = fit.result.draws and fit.affordable and fit.design.matrix is not None
-    if not ready or fit.design.inputs or fit.priors.is_flat:
-        return ()
+    import pandas as pd
+
+    if not fit.result.draws or fit.design.inputs or fit.priors.is_flat:
+        raise SpecificationError(
+            explain(
+                "prior sensitivity needs draws under proper priors, and no networks",
+                method=fit.method,
+                prior=fit.priors.name,
+                advice='use fit("laplace") or fit("nuts")',
+            )
+        )
+    numbers = _scaled(fit)
+    table = pd.DataFrame(
+        numbers.values(), columns=["prior", "likelihood"], index=pd.Index(numbers, name="term")
+    )
+    by_prior, by_data = table["prior"] > SENSITIVE, table["likelihood"] > SENSITIVE
+    table["diagnosis"] = np.select(
+        [by_prior & by_data, by_prior], ["prior against data", "prior instead of data"], ""
+    )
+    return table
+
+
+def _scaled(fit: Fit) -> dict[str, tuple[float, float]]:
+    """Return by term the sensitivity to the power of the prior, and of the likelihood."""
     from arviz_stats import psense
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        data = fit.with_groups("log_prior").data
+        data = fit.with_groups("log_prior", "log_likelihood").data
         by_prior = psense(data, group="prior")
         by_data = psense(data, group="likelihood")
     numbers: dict[str, tuple[float, float]] = {}
@@ -79,9 +125,18 @@ def prior_sensitivity(fit: Fit) -> tuple[Finding, ...]:
         if name in by_prior:
             pairs = zip(np.atleast_1d(by_prior[name]), np.atleast_1d(by_data[name]), strict=True)
             terms = fit.design.terms if name == "beta" else (name,)
-            numbers |= dict(zip(terms, pairs, strict=True))
-    conflict = {t: float(p) for t, (p, d) in numbers.items() if p > SENSITIVE and d > SENSITIVE}
-    instead = {t: float(p) for t, (p, d) in numbers.items() if p > SENSITIVE >= d}
+            numbers |= {t: (float(p), float(d)) for t, (p, d) in zip(terms, pairs, strict=True)}
+    return numbers
+
+
+def sensitive_priors(fit: Fit) -> tuple[Finding, ...]:
+    """Return where the prior speaks against the data, or in their place; see `prior_sensitivity`."""
+    ready = fit.result.draws and fit.affordable and fit.design.matrix is not None
+    if not ready or fit.design.inputs or fit.priors.is_flat:
+        return ()
+    numbers = _scaled(fit)
+    conflict = {t: p for t, (p, d) in numbers.items() if p > SENSITIVE and d > SENSITIVE}
+    instead = {t: p for t, (p, d) in numbers.items() if p > SENSITIVE >= d}
     return tuple(
         _of_prior(code, words, found, advice)
         for code, words, found, advice in (

@@ -89,6 +89,7 @@ FLOORS = {
     "pointwise": 7,
     "loocv": 7,
     "comparing": 7,
+    "checking": 7,
     # 8 the noun users hold
     "fitting": 8,
     "resuming": 8,
@@ -141,6 +142,7 @@ SIDEWAYS = {
     "resampling": {"pointwise", "refitting", "scoring"},
     "loocv": {"pointwise", "refitting"},
     "comparing": {"loocv", "resampling"},
+    "checking": {"effects/", "loocv", "resampling", "scoring"},
     "comparing_links": {"fitting"},
     "model": {"fitting"},
     "resuming": {"fitting"},
@@ -157,6 +159,7 @@ ANNOTATIONS = {
 }
 # A question that is asked of a model before there is a fit.
 ANNOTATIONS |= {
+    "checking": {"model"},
     "comparing_links": {"model"},
     "effects.representative": {"model"},
     "findings": {"model"},
@@ -175,7 +178,16 @@ SHARED = {
         "importance",
         "checkpoint",
     },
-    "effects": {"answers", "rows", "engine", "encodings", "contrasts", "marginal", "questions"},
+    "effects": {
+        "answers",
+        "drawing",
+        "rows",
+        "engine",
+        "encodings",
+        "contrasts",
+        "marginal",
+        "questions",
+    },
 }
 GATHERING = {"inference": {"run", "posterior", "__init__"}, "effects": {"slope", "__init__"}}
 # The words of the options are those that these two understand.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bayesglm.effects.drawing import draw
 from bayesglm.errors import SpecificationError, explain
 
 if TYPE_CHECKING:
@@ -129,6 +130,25 @@ class _Answer:
     def notes(self) -> tuple[str, ...]:
         """What a reader must know of how the answers were found."""
         return self.behind.notes
+
+    def plot(self, ax: Any = None, figsize: tuple[float, float] | None = None) -> Any:
+        """Draw the estimates with their intervals.
+
+        Over a number that varies from row to row as a curve with a band, in a colour for each level
+        of a factor; else as points side by side.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where; a new figure if absent.
+        figsize : (float, float), optional
+            Inches, of a new figure.
+
+        Returns
+        -------
+        matplotlib Figure
+        """
+        return draw(_plain(self), self.behind.kind, self.behind.null, ax, figsize)
 
     def __reduce__(self) -> Any:
         """Pickle as a plain table and what stands behind it."""
