@@ -374,7 +374,8 @@ def test_only_one_file_knows_flax(module):
 def test_matplotlib_and_arviz_stay_above(module):
     tops = {name.split(".")[0] for name in imports(tree(module), types=True, functions=True)}
     floor = FLOORS[entry(module)]
-    assert floor >= 9 or not tops & {"matplotlib", "arviz_plots"}
+    # A table of answers draws itself.
+    assert floor >= 9 or module == "effects.drawing" or not tops & {"matplotlib", "arviz_plots"}
     assert floor >= 6 or not tops & {"arviz", "arviz_base", "xarray"}
     assert floor >= 6 or floor == 2 or not tops & {"pandas", "formulaic"}
 
