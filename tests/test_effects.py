@@ -312,6 +312,18 @@ def test_weights_of_averages_can_be_given():
     )
 
 
+def test_columns_of_by_may_be_scalars_or_missing():
+    fit = fitted("y ~ x + z")
+    table = bg.predictions(fit, {"x": [1.0, 2.0], "z": 0.0, "who": "me"}, by="who")
+    assert list(table["who"]) == ["me"]
+    np.testing.assert_allclose(
+        table["estimate"][0], fit.predict({"x": [1.0, 2.0], "z": 0.0}).mean()
+    )
+    part = NEW.assign(who=["a", None, "b"])
+    with pytest.raises(bg.DataError, match="who"):
+        bg.predictions(fit, part, by="who")
+
+
 def test_tables_know_what_stands_behind_them(posterior, tmp_path):
     table = bg.slopes(fitted("y ~ x + z + g"), by=True)
     assert isinstance(table, pd.DataFrame)

@@ -165,6 +165,9 @@ def rows_of(fit: Any, newdata: Any, weights: Any) -> Rows:
         found = encode(design, newdata)
         matrix, offset, inputs = sliceable(found.matrix), found.offset, found.inputs
         known = frames.has_names(newdata) or isinstance(newdata, Mapping)
+        if isinstance(newdata, Mapping):
+            # Scalars are repeated, also where they stand for a column of ``by``.
+            newdata = frames.select(newdata, frames.column_names(newdata))
         if known:
             names = variables_of(fit)
             extra = [name for name in _offset_columns(fit) if name not in names]
@@ -214,6 +217,7 @@ def cells_of(rows: Rows, by: bool | str | list[str] | None) -> Cells:
             )
         table = pd.DataFrame({name: rows.column(name) for name in names})
         live = table[rows.weights > 0]
+        frames.refuse_missing(live, advice="fill the columns of by=")
         groups = live.groupby(names, observed=True, sort=True).ngroup()
         labels = live.assign(_cell=groups).drop_duplicates("_cell").set_index("_cell").sort_index()
         labels = labels[names].reset_index(drop=True)

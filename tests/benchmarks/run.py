@@ -1,6 +1,6 @@
 """Benchmarks against other libraries: ``uv run python tests/benchmarks/run.py [part ...]``.
 
-Parts: posterior, mle, links, scaling, merged, gradients, or all (the default). The first run makes
+Parts: posterior, mle, links, scaling, merged, answers, gradients, or all (the default). The first run makes
 an environment for the peers (`peers.txt`) in ``.benchmarks/``. Every contestant runs in a fresh
 process for each size, ours and the peers' taking turns; nothing else should run meanwhile. The
 whole takes hours; ``--quick`` is a smoke run at sizes that say nothing about speed.
@@ -15,6 +15,7 @@ import sys
 import time
 from pathlib import Path
 
+import answers
 import likelihood
 import links
 import merged
@@ -37,6 +38,7 @@ PARTS = {
     "links": links.run,
     "scaling": scaling.run,
     "merged": merged.run,
+    "answers": answers.run,
     "gradients": gradients,
 }
 
