@@ -231,9 +231,8 @@ def scores(
     --------
     >>> import bayesglm as bg
     >>> fit = bg.Model("damage ~ temperature", bg.datasets.challenger()).fit("mle")
-    >>> bg.scores(fit).loc[["brier", "auc"], ["estimate", "sample"]].round(3)
+    >>> bg.scores(fit).loc[["brier", "auc"], ["estimate", "sample"]].round(3).rename_axis(None)
            estimate     sample
-    score
     brier     0.139  in-sample
     auc       0.781  in-sample
     """
@@ -343,11 +342,10 @@ def decision_curve(fit: Fit, newdata: Any = None, *, thresholds: Any = None) -> 
     --------
     >>> import bayesglm as bg
     >>> fit = bg.Model("damage ~ temperature", bg.datasets.challenger()).fit("mle")
-    >>> bg.decision_curve(fit, thresholds=[0.2, 0.4]).round(3)
-               model    all  none
-    threshold
-    0.2        0.174  0.130     0
-    0.4        0.145 -0.159     0
+    >>> bg.decision_curve(fit, thresholds=[0.2, 0.4]).round(3).rename_axis(None)
+         model    all  none
+    0.2  0.174  0.130     0
+    0.4  0.145 -0.159     0
     """
     import pandas as pd
 
