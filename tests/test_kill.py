@@ -128,10 +128,21 @@ def test_a_killed_save_leaves_the_old_fit_or_the_new_one(tmp_path):
     fits[0].save(target)
     seen, left = [], 0
     with server(SAVING) as made:
+        # The first child shows how long a save takes, on this machine as busy as it is.
+        child = made.start(old, new, target)
+        assert made.process.stdout.readline() == "going\n"
+        begin = time.monotonic()
+        for _ in range(4):
+            before = changed(target)
+            while changed(target) == before:
+                time.sleep(0.002)
+        seconds = (time.monotonic() - begin) / 4
+        os.kill(child, signal.SIGKILL)
+        assert made.ended() == signal.SIGKILL
         for _ in range(KILLS):
             child = made.start(old, new, target)
             assert made.process.stdout.readline() == "going\n"
-            time.sleep(rng.uniform(0, 0.2))
+            time.sleep(rng.uniform(0, 4 * seconds))
             os.kill(child, signal.SIGKILL)
             assert made.ended() == signal.SIGKILL
             loaded = bg.load(target)
