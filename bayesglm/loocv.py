@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -13,8 +12,6 @@ from bayesglm.pointwise import log_likelihoods
 from bayesglm.refitting import check_data, refit
 
 if TYPE_CHECKING:
-    import xarray as xr
-
     from bayesglm.fit import Fit
 
 __all__ = ["loo"]
@@ -175,7 +172,7 @@ def _totals(fit: Fit, found: Any, at: np.ndarray, live: np.ndarray, copies: np.n
         seen = seen * fit.design.weights[at]
     lpd = logsumexp(seen, axis=0) - np.log(len(seen))
     share, n = copies[at], len(live)
-    values: xr.DataArray = found.elpd_i.copy(data=share * by_copy)
+    values = found.elpd_i.copy(data=share * by_copy)
     words = {
         "n_samples": found.n_samples,
         "n_data_points": n,
@@ -189,14 +186,14 @@ def _totals(fit: Fit, found: Any, at: np.ndarray, live: np.ndarray, copies: np.n
     if len(at) == n:
         spread = np.sqrt(_scatter(by_copy, share))
         return ELPDDataLOO(elpd=float(values.sum()), se=float(spread), p=float(p.sum()), **words)
-    mean = replace(fit, result=fit.result)
-    _, rough = log_likelihoods(mean, mean, live, mean=True)
+    import xarray as xr
+
+    _, rough = log_likelihoods(fit, fit, live, mean=True)
     weight = fit.design.weights if (copies == 1).all() else copies
-    approximate = found.elpd_i.copy(deep=False)
     everywhere = rough[0] * weight[live]
     some = everywhere[np.searchsorted(live, at)]
     labels = np.asarray(fit.design.index)[live] if fit.design.index is not None else live
-    whole = type(approximate)(everywhere, dims="obs", coords={"obs": labels})
+    whole = xr.DataArray(everywhere, dims="obs", coords={"obs": labels})
     elpd, subsampling, se = values.azstats.diff_srs_estimator(
         lpd_approx_sample=values.copy(data=some), lpd_approx_all=whole, n_data_points=n
     )

@@ -15,7 +15,7 @@ from bayesglm.pointwise import log_likelihoods
 from bayesglm.predicting import response
 from bayesglm.progress import bar
 from bayesglm.refitting import check_data, refit, refits, separated
-from bayesglm.scoring import outcomes, score_values, table_of
+from bayesglm.scoring import outcomes, resampled, table_of
 from bayesglm.tables import check_level
 
 if TYPE_CHECKING:
@@ -67,12 +67,8 @@ class CrossValidation:
         Intervals are over bootstrap samples of the rows.
         """
         events, others = outcomes(self.fit)
-        p, live = self.predicted, np.flatnonzero(self.fold >= 0)
-        generator = np.random.default_rng(seed)
-        samples = []
-        for _ in range(int(np.clip(2e7 / max(len(p), 1), 20, 500))):
-            some = np.bincount(generator.choice(live, len(live)), minlength=len(p))
-            samples.append(score_values(p, events * some, others * some, threshold))
+        p = self.predicted
+        samples = resampled(p, events, others, threshold, seed)
         return table_of(
             p, events, others, samples, threshold, check_level(level), sample="held out"
         )

@@ -29,6 +29,7 @@ __all__ = [
     "decision_curve",
     "isotonic",
     "outcomes",
+    "resampled",
     "score_values",
     "scores",
     "table_of",
@@ -253,15 +254,13 @@ def scores(
             )
         )
     p = np.asarray(fit.predict(None if newdata is None else newdata))
-    generator = np.random.default_rng(seed)
-    count = int(np.clip(2e7 / max(rows.n, 1), 20, DRAWS))
     samples = []
     if chosen == "posterior":
-        for k in np.unique(np.linspace(0, len(points) - 1, count).astype(int)):
+        for k in np.unique(np.linspace(0, len(points) - 1, _samples(rows.n)).astype(int)):
             drawn = response(fit, eta(fit, points[k : k + 1], rows.plain(slice(None))))[0]
             samples.append(score_values(drawn, events, others, threshold))
     else:
-        samples = _bootstrap(p, events, others, threshold, count, generator)
+        samples = resampled(p, events, others, threshold, seed)
     return table_of(
         p, events, others, samples, threshold, level,
         sample="in-sample" if newdata is None else "new data",
@@ -299,20 +298,22 @@ def table_of(
     return pd.concat([table, pd.DataFrame(row, index=pd.Index(["outside"], name="score"))])
 
 
-def _bootstrap(
-    p: np.ndarray,
-    events: np.ndarray,
-    others: np.ndarray,
-    threshold: float,
-    count: int,
-    generator: np.random.Generator,
+def resampled(
+    p: np.ndarray, events: np.ndarray, others: np.ndarray, threshold: float, seed: int
 ) -> list[dict[str, float]]:
+    """Return the scores of bootstrap samples of the rows that stand for something."""
     live = np.flatnonzero(events + others > 0)
+    generator = np.random.default_rng(seed)
     found = []
-    for _ in range(count):
+    for _ in range(_samples(len(p))):
         some = np.bincount(generator.choice(live, len(live)), minlength=len(p))
         found.append(score_values(p, events * some, others * some, threshold))
     return found
+
+
+def _samples(n: int) -> int:
+    """Return how many samples, or draws, of n rows are behind an interval."""
+    return int(np.clip(2e7 / max(n, 1), 20, DRAWS))
 
 
 def decision_curve(fit: Fit, newdata: Any = None, *, thresholds: Any = None) -> pd.DataFrame:

@@ -130,6 +130,18 @@ def test_folds_can_be_given(data):
     assert pd.crosstab(given, cv.fold).astype(bool).sum().sum() == 3
 
 
+@pytest.mark.parametrize("unit", [1e-9, 1e6])
+def test_the_unit_of_the_weights_does_not_matter(data, unit):
+    """The decrement that ends Newton's steps has it too."""
+    words = {"weights_kind": "sampling", "link": "probit"}
+    plain, scaled = (
+        bg.Model("y ~ x + z", data, weights=u * data["w"].to_numpy(float), **words).fit("mle")
+        for u in (1.0, unit)
+    )
+    one, other = bg.kfold(plain, 4).coef, bg.kfold(scaled, 4).coef
+    np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-8)
+
+
 def test_a_separated_fold_is_a_finding():
     x = np.arange(20.0)
     y = (x > 9.5).astype(int)

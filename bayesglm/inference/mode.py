@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bayesglm.errors import InferenceError, SeparationError, Status, explain
-from bayesglm.inference.newton import LIMIT, Optimum, least_squares, newton
+from bayesglm.inference.newton import LIMIT, STILL, Optimum, least_squares, newton
 from bayesglm.inference.optimize import optimize
 from bayesglm.inference.starting import start
 
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["checked", "find_mode", "refuse_divergence", "runs_away"]
 
-# Newton's last step moves eta by less than this at an optimum; under separation it goes on. Single
-# precision ends its steps sooner.
-STILL = {"float64": 1e-3, "float32": 3e-2}
 # Up to this many coefficients Newton checks that another optimiser's optimum exists.
 CHECKED = 1_000
 

@@ -29,12 +29,25 @@ from bayesglm.precision import scope
 if TYPE_CHECKING:
     from bayesglm.inference.target import Target
 
-__all__ = ["LIMIT", "Optimum", "climb", "curvature", "least_squares", "newton", "row_log_prob"]
+__all__ = [
+    "LIMIT",
+    "STILL",
+    "Optimum",
+    "climb",
+    "curvature",
+    "least_squares",
+    "newton",
+    "row_log_prob",
+    "tolerance_of",
+]
 
 LIMIT = 200
 # Squared decrement below which one more full step ends the loop; convergence is quadratic, so that
 # the step taken there leaves its square. Single precision cannot see below its rounding error.
 TOLERANCE = {"float64": 1e-10, "float32": 1e-5}
+# Its last step moves eta by less than this at an optimum; under separation it goes on. Single
+# precision ends its steps sooner.
+STILL = {"float64": 1e-3, "float32": 3e-2}
 HALVINGS = 40
 BARRIERS = 10.0 ** -np.arange(1, 13)
 # Distance of eta from the end of its domain below which an optimum counts as on the boundary.
@@ -271,7 +284,7 @@ def newton(target: Target, start: np.ndarray, *, jacobian: bool, steps: int = LI
         Its gradient is that of the density over the sum of weights times trials.
     """
     structure, precision = target.structure, target.precision
-    tolerance = _tolerance(target)
+    tolerance = tolerance_of(target)
     with scope(precision):
         flat, data = jnp.asarray(start), target.arrays
 
@@ -306,7 +319,7 @@ def newton(target: Target, start: np.ndarray, *, jacobian: bool, steps: int = LI
         )
 
 
-def _tolerance(target: Target) -> float:
+def tolerance_of(target: Target) -> float:
     """Return the squared decrement at which to end; it has the unit of the weights."""
     rounding = 100 * float(np.finfo(target.precision).eps) ** 2
     unit = target.effective if target.some_flat else max(target.effective, 1.0)

@@ -17,7 +17,7 @@ import numpy as np
 from jax import Array
 
 from bayesglm.generative import Data, Structure
-from bayesglm.inference.newton import LIMIT, climb
+from bayesglm.inference.newton import LIMIT, STILL, climb, tolerance_of
 from bayesglm.matrices import bucket, pad_rows
 from bayesglm.precision import scope
 
@@ -31,9 +31,6 @@ __all__ = ["Replicates", "replicate", "suits"]
 # Replicates of one call: a bar moves, and Ctrl-C is heard, between calls.
 TOGETHER = 64
 THREADS = 2
-# As for a single fit: the square of the last step, and how far it may have moved a row's eta.
-TOLERANCE = {"float64": 1e-10, "float32": 1e-5}
-STILL = {"float64": 1e-3, "float32": 3e-2}
 
 
 @dataclass(frozen=True)
@@ -80,6 +77,8 @@ def replicate(
     r, rows = len(weights), len(target.data.y)
     size = min(TOGETHER, bucket(-(-r // THREADS), 4))
     flat, found = np.empty((r, target.size)), np.empty(r, dtype=bool)
+    # Of the whole: it has the unit of the weights, and theirs is the same.
+    tolerance = tolerance_of(target)
     with scope(target.precision):
         placed = target.placed()
 
@@ -90,7 +89,6 @@ def replicate(
         some = np.concatenate([some, np.repeat(some[:1], size - len(some), axis=0)])
         with scope(target.precision):
             number = target.data.y.dtype
-            tolerance = TOLERANCE[target.precision]
             modes, decrements, moved = _modes(
                 target.structure,
                 placed.arrays,
