@@ -122,6 +122,27 @@ def test_a_network_of_one_layer_is_the_logistic_regression(wave):
     assert two.vcov.iloc[0, 0] == pytest.approx(one.vcov.loc["x2", "x2"], rel=1e-4)
 
 
+@pytest.mark.parametrize("slope", ["dydx", "eyex", "eydx", "dyex"])
+@pytest.mark.parametrize("by", [None, True, "x2"])
+def test_slopes_through_a_network_of_one_layer_are_those_of_a_line(wave, slope, by):
+    # eta = a + b x1 + c x2, so that the slope of every row has a closed form.
+    wave = wave.assign(x2=np.round(wave["x2"]))
+    fit = bg.Model("y ~ 0", wave, add=[bg.Network("~ x1 + x2", hidden=())]).fit("map")
+    x, p = wave["x1"].to_numpy(), fit.predict()
+    eta = [fit.predict(wave.assign(x1=value), kind="link") for value in (0.0, 1.0)]
+    hand = p * (1 - p) * (eta[1] - eta[0])
+    hand = hand / p if slope[0] == "e" else hand
+    hand = pd.Series(hand * x if slope[2:] == "ex" else hand)
+    if by == "x2":
+        hand = hand.groupby(wave["x2"].to_numpy()).mean()
+    elif by:
+        hand = pd.Series([hand.mean()])
+    table = bg.slopes(fit, "x1", by=by, slope=slope)
+    np.testing.assert_allclose(table["estimate"], hand, rtol=1e-6, atol=1e-9)
+    assert table["std_error"].isna().all()
+    assert "difference of p, step" in table.notes[0]
+
+
 def test_the_network_gains_nothing_where_the_data_are_linear(simulated):
     model = bg.Model("y ~ 0", simulated, add=[bg.Network("~ x1 + x2", hidden=(10,))])
     with pytest.warns(bg.BayesGLMWarning, match=r"local and\s+unpenalised"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -9,44 +10,73 @@ import numpy as np
 
 from bayesglm.effects.answers import scale_of
 from bayesglm.effects.encodings import STEP
-from bayesglm.effects.engine import probabilities
+from bayesglm.effects.engine import Chunk, probabilities, together
 from bayesglm.effects.questions import asked, collect
-from bayesglm.effects.rows import Cells, Rows
-from bayesglm.errors import SpecificationError, explain
+from bayesglm.effects.rows import Cells, Rows, cells_of
 
 __all__ = ["network_slopes"]
 
 
 def network_slopes(
-    rows: Rows, cells: Cells, names: list[str], slope: str, *, level: float, memory: int
+    rows: Rows,
+    cells: Cells,
+    names: list[str],
+    slope: str,
+    *,
+    level: float,
+    memory: int,
+    shown: str,
 ) -> dict[str, Any]:
     """Return a table of slopes for each variable of a model with networks.
 
-    Raises
-    ------
-    SpecificationError
-        For elasticities.
+    Parameters
+    ----------
+    rows, cells : Rows, Cells
+    names : list of str
+        The variables, all numbers.
+    slope, level, memory
+        As of `slopes`.
+    shown : str
+        The contrast in words, with a place for the variable.
     """
-    if slope != "dydx":
-        raise SpecificationError(
-            explain("elasticities are not made for models with networks", slope=slope)
-        )
     tables = {}
     for name in names:
         x = np.asarray(rows.frame[name], dtype=float)
         step = STEP * max(float(np.abs(x).max(initial=0.0)), float(np.ptp(x)), 1e-300)
-        reach = 2 * step
         columns, behind = collect(
             rows,
-            probabilities(rows, cells, [{name: x - step}, {name: x + step}], memory),
-            lambda values, reach=reach: np.diff(values, axis=-2) / reach,  # type: ignore[misc]
-            lambda values: np.zeros((1, *values.shape)),
+            _differences(rows, cells, name, x, step, slope, memory),
+            lambda values: values,
+            lambda values: np.ones((1, *values.shape)),
             scale=scale_of("identity"),
             level=level,
             memory=memory,
         )
         note = f"{name}: a central difference of p, step {step:.3g}"
         behind = replace(behind, question="slopes", kind="slope of the probability", notes=(note,))
-        labels = [{"term": name, "contrast": f"dp/d{name}"}]
+        labels = [{"term": name, "contrast": shown.format(name)}]
         tables[name] = asked(rows, cells, columns, behind, labels)
     return tables
+
+
+def _differences(
+    rows: Rows, cells: Cells, name: str, x: np.ndarray, step: float, slope: str, memory: int
+) -> Iterator[Chunk]:
+    """Yield slopes by row or their averages: a ratio is one of a row, so rows come first."""
+    versions = [{name: x - step}, {name: x + step}, {}]
+    relative, logarithmic = slope[0] == "e", slope[2:] == "ex"
+    total = 0.0
+    for chunk in probabilities(rows, cells_of(rows, None), versions, memory):
+        p = chunk.values[None] if chunk.draws is None else chunk.draws
+        value = (p[:, [1]] - p[:, [0]]) / (2 * step)
+        if relative:
+            value = value / p[:, [2]]
+        if logarithmic:
+            value = value * x[chunk.cells]
+        if cells.codes is None:
+            drawn = value if len(value) > 1 else None
+            yield Chunk(chunk.cells, value.mean(axis=0), None, drawn)
+        else:
+            total = total + value @ cells.averaging(chunk.cells)
+    if cells.codes is not None:
+        yield together(np.asarray(total), None)

@@ -85,7 +85,9 @@ def slopes(
     numbers = [name for name in names if is_numeric(rows, name)]
     tables: dict[str, Any] = {}
     if numbers and fit.design.inputs:
-        tables |= network_slopes(rows, cells, numbers, slope, level=level, memory=memory)
+        tables |= network_slopes(
+            rows, cells, numbers, slope, level=level, memory=memory, shown=SHOWN[slope]
+        )
     elif numbers:
         derivatives = [derivative_of(rows, name) for name in numbers]
         columns, behind = collect(

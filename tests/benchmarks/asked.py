@@ -1,11 +1,13 @@
-"""One contestant's answers, timed: ``python asked.py own|peers n p large``; prints JSON.
+"""One contestant's answers, timed: ``python asked.py own|peers n p [large ...]``.
 
-A process of its own: for the peers under the interpreter of their environment.
+A process of its own: for the peers under the interpreter of their environment. It prints a line of
+JSON for each answer as it comes, should a later one end the process.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 import time
@@ -18,9 +20,11 @@ from simulate import correlated
 
 SEED = 3
 FOLDS, REPLICATES, TRIED = 10, 1_000, 20
+# Share of the machine's memory that a contestant may take, so that it fails alone.
+SHARE = 0.85
 
 
-def own(n: int, p: int, large: int) -> dict[str, Callable[[], Any]]:
+def own(n: int, p: int, large: list[int]) -> dict[str, Callable[[], Any]]:
     """Return our answers, each as a function."""
     import bayesglm as bg
 
@@ -31,16 +35,17 @@ def own(n: int, p: int, large: int) -> dict[str, Callable[[], Any]]:
         "10 folds": lambda: bg.kfold(fit, FOLDS, seed=1).elpd,
         "1,000 bootstrap replicates": lambda: bg.bootstrap(fit, REPLICATES).coef.to_numpy().std(),
     }
-    if large:
-        big, z = correlated(large, 20, SEED)
-        whole = bg.Model.from_arrays(big, z)
-        mle = whole.fit("mle")
-        tasks[f"fit, {large:,} x 20"] = lambda: whole.fit("mle").loglik
-        tasks[f"slopes, {large:,} x 20"] = lambda: bg.slopes(mle, by=True)["std_error"].sum()
+    for rows in large:
+        big = bg.Model.from_arrays(*correlated(rows, 20, SEED))
+        mle = big.fit("mle")
+        tasks |= {
+            f"fit, {rows:,} x 20": lambda big=big: big.fit("mle").loglik,
+            f"slopes, {rows:,} x 20": lambda mle=mle: bg.slopes(mle, by=True)["std_error"].sum(),
+        }
     return tasks
 
 
-def peers(n: int, p: int, large: int) -> dict[str, Callable[[], Any]]:
+def peers(n: int, p: int, large: list[int]) -> dict[str, Callable[[], Any]]:
     """Return marginaleffects' slopes, and loops of statsmodels' fits."""
     import marginaleffects as me
     import pandas as pd
@@ -75,28 +80,35 @@ def peers(n: int, p: int, large: int) -> dict[str, Callable[[], Any]]:
         "10 folds": folds,
         "1,000 bootstrap replicates": replicates,
     }
-    if large:
-        big, _, _ = fitted(large, 20)
-        tasks[f"slopes, {large:,} x 20"] = lambda: me.avg_slopes(big).shape[0]
+    for rows in large:
+        big = fitted(rows, 20)[0]
+        tasks[f"slopes, {rows:,} x 20"] = lambda big=big: me.avg_slopes(big).shape[0]
     return tasks
 
 
 def main() -> None:
     """Time each answer twice."""
     warnings.simplefilter("ignore")
-    who, n, p, large = sys.argv[1], *(int(word) for word in sys.argv[2:5])
-    found = {}
+    memory = int(SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+    who, n, p, *large = sys.argv[1], *(int(word) for word in sys.argv[2:])
     for name, task in (own if who == "own" else peers)(n, p, large).items():
         seconds = []
-        for _ in range(2):
-            begin = time.perf_counter()
-            task()
-            seconds.append(time.perf_counter() - begin)
+        try:
+            for _ in range(2):
+                begin = time.perf_counter()
+                task()
+                seconds.append(time.perf_counter() - begin)
+        except MemoryError:
+            print(
+                json.dumps({"name": name, "problem": f"over {memory / 2**30:.0f} GiB"}), flush=True
+            )
+            continue
         if who == "peers" and name.startswith("1,000"):
             seconds = [s * REPLICATES / TRIED for s in seconds]
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-        found[name] = {"first": seconds[0], "second": seconds[1], "peak": peak}
-    print(json.dumps(found))
+        found = {"name": name, "first": seconds[0], "second": seconds[1], "peak": peak}
+        print(json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":
