@@ -15,7 +15,7 @@ Start with a model and ask it for a fit:
 
 from __future__ import annotations
 
-from bayesglm import datasets, links
+from bayesglm import datasets, links, plots
 from bayesglm.caching import cache
 from bayesglm.calibration import simulation_based_calibration
 from bayesglm.checking import calibration_curve, loo_pit, predictive_check
@@ -44,6 +44,7 @@ from bayesglm.links import Link
 from bayesglm.loocv import loo
 from bayesglm.model import Model
 from bayesglm.networks import Network
+from bayesglm.reporting.document import report
 from bayesglm.resampling import bootstrap, kfold
 from bayesglm.resuming import resume
 from bayesglm.scoring import decision_curve, scores
@@ -80,9 +81,11 @@ __all__ = [
     "load",
     "loo",
     "loo_pit",
+    "plots",
     "predictions",
     "predictive_check",
     "prior_sensitivity",
+    "report",
     "resume",
     "scores",
     "simulation_based_calibration",

@@ -1,4 +1,4 @@
-"""The command line: ``bayesglm demo``, ``fit``, ``resume``, ``diagnose``, ``predict``.
+"""The command line: ``bayesglm demo``, ``fit``, ``resume``, ``diagnose``, ``predict``, ``report``.
 
 Compiled programs are kept in the user's cache folder, unless ``JAX_COMPILATION_CACHE_DIR`` names
 another or ``BAYESGLM_CACHE=off`` says no.
@@ -30,6 +30,7 @@ from bayesglm.findings import diagnose
 from bayesglm.fit import Fit, load
 from bayesglm.frames import read_table
 from bayesglm.model import Model
+from bayesglm.reporting.document import report
 from bayesglm.resuming import resume
 
 __all__ = ["app", "main"]
@@ -153,6 +154,24 @@ def predict(
     text = frame.to_csv(out, index=False)
     if out is None:
         typer.echo(text, nl=False)
+
+
+@app.command(name="report")
+def write_report(
+    fit_files: Annotated[
+        list[Path], typer.Argument(help="Fits saved by `bayesglm fit --out`: one, or several.")
+    ],
+    out: Annotated[Path | None, typer.Option(help="The HTML file; the first fit's name.")] = None,
+    title: Annotated[str | None, typer.Option(help="The heading.")] = None,
+    level: Annotated[float, typer.Option(help="Coverage of intervals.")] = 0.95,
+) -> None:
+    """Write a self-contained HTML report of a saved fit, or of several of the same outcome."""
+    names = [path.stem for path in fit_files]
+    keys = names if len(set(names)) == len(names) else [str(path) for path in fit_files]
+    fits = {key: load(path) for key, path in zip(keys, fit_files, strict=True)}
+    target = out or fit_files[0].with_suffix(".html")
+    written = report(fits if len(fits) > 1 else fits[keys[0]], target, title=title, level=level)
+    typer.echo(f"the report is in {written}")
 
 
 @app.command()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,9 +18,13 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from bayesglm.design import Design
+    from bayesglm.fit import Fit
     from bayesglm.inference.result import Result
 
-__all__ = ["assemble", "attributes", "dataset"]
+__all__ = ["assemble", "attributes", "dataset", "words_of"]
+
+# What the attributes of an approximation say besides.
+CERTIFICATE = ("k_hat", "importance_ess", "verdict", "independent_draws")
 
 DIMS: dict[str, list[str]] = {"beta": ["term"], "y": ["obs"]}
 
@@ -56,6 +61,28 @@ def dataset(
         length = next(iter(values.values())).shape[sample_dims.index(dim)]
         chosen[dim] = np.arange(length)
     return xr.Dataset(variables, coords=chosen)
+
+
+def words_of(fit: Fit) -> dict[str, Any]:
+    """Return what the attributes of a fit say: its model, method, options and findings."""
+    return {
+        "formula": fit.spec.formula,
+        "family": fit.spec.family.name,
+        "link": fit.spec.link.label,
+        "prior": "flat" if fit.method == "mle" else fit.priors.name,
+        "outcome": fit.design.outcome.name,
+        "event": str(fit.design.outcome.event),
+        "method": fit.method,
+        "status": str(fit.status),
+        "seconds": fit.seconds,
+        "loglik": fit.loglik,
+        "options": fit.result.options or None,
+        **{name: fit.result.options.get(name) for name in CERTIFICATE},
+        "errors": fit.errors or None,
+        "inference_library": "bayesglm",
+        "inference_library_version": version("bayesglm"),
+        "findings": [str(finding) for finding in fit.findings] or None,
+    }
 
 
 def attributes(words: Mapping[str, Any]) -> dict[str, Any]:

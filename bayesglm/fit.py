@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from importlib.metadata import version
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from bayesglm import datatree, predicting, printing, requested, storage, summaries, tables
+from bayesglm import (
+    datatree,
+    predicting,
+    printing,
+    requested,
+    standard_errors,
+    storage,
+    summaries,
+    tables,
+)
 from bayesglm.errors import DataError, Finding, SpecificationError, Status, explain
+from bayesglm.generative import model
 from bayesglm.implied import target_of
-from bayesglm.inference.covariance import check_words, covariance
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,9 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Fit", "load"]
 
-NETWORK_ERRORS = 'use fit("map"), or fit("nuts")'
-# What the attributes of an approximation say besides.
-CERTIFICATE = ("k_hat", "importance_ess", "verdict", "independent_draws")
 # log_likelihood larger than this is not computed unasked.
 LARGEST = 256 * 2**20
 
@@ -227,14 +232,15 @@ class Fit:
     @cached_property
     def target(self) -> Target:
         """The model on its data, as inference sees it: equal rows are merged."""
-        return self._target()
+        return self.target_with()
 
     @property
     def rows_target(self) -> Target:
         """The model on its data, row by row."""
-        return self._target(merged=False) if self.target.n < self.design.n else self.target
+        return self.target_with(merged=False) if self.target.n < self.design.n else self.target
 
-    def _target(self, **words: Any) -> Target:
+    def target_with(self, **words: Any) -> Target:
+        """Return the target with other words than usual (see `bayesglm.implied.target_of`)."""
         if self.design.matrix is None:
             raise DataError(explain("the fit was saved without its data", advice="fit again"))
         return target_of(self.spec, self.design, self.priors, flat=self.method == "mle", **words)
@@ -246,33 +252,15 @@ class Fit:
         known = self.design.matrix is not None
         if self.result.draws and known and "log_likelihood" not in extra and self.affordable:
             extra |= requested.group(self, "log_likelihood")
-        return datatree.assemble(self.design, self.result, words=self._words(), extra=extra)
+        return datatree.assemble(
+            self.design, self.result, words=datatree.words_of(self), extra=extra
+        )
 
     @property
     def affordable(self) -> bool:
         """Whether the pointwise log likelihood of all draws fits into 256 MB."""
         chains, draws = next(iter(self.result.draws.values())).shape[:2]
         return self.nobs * chains * draws * 8 <= LARGEST
-
-    def _words(self) -> dict[str, Any]:
-        return {
-            "formula": self.spec.formula,
-            "family": self.spec.family.name,
-            "link": self.spec.link.label,
-            "prior": "flat" if self.method == "mle" else self.priors.name,
-            "outcome": self.design.outcome.name,
-            "event": str(self.design.outcome.event),
-            "method": self.method,
-            "status": str(self.status),
-            "seconds": self.seconds,
-            "loglik": self.loglik,
-            "options": self.result.options or None,
-            **{name: self.result.options.get(name) for name in CERTIFICATE},
-            "errors": self.errors or None,
-            "inference_library": "bayesglm",
-            "inference_library_version": version("bayesglm"),
-            "findings": [str(finding) for finding in self.findings] or None,
-        }
 
     def with_groups(self, *names: str, seed: int = 0) -> Fit:
         """Return a fit whose `data` has more groups.
@@ -317,30 +305,9 @@ class Fit:
         SpecificationError
             For a method other than maximum likelihood.
         """
-        check_words(cov, information)
-        if self.method != "mle":
-            raise SpecificationError(
-                explain("with_cov is for maximum likelihood", method=self.method)
-            )
-        if self.spec.add:
-            raise SpecificationError(
-                explain("a network's likelihood gives no standard errors", advice=NETWORK_ERRORS)
-            )
+        matrix = standard_errors.recomputed(self, cov, information, cluster)
         if self.status == Status.BOUNDARY:
             return self
-        sigma = self.result.sigma
-        if sigma is not None:
-            n = self.design.effective
-            sigma *= np.sqrt(n / max(n - len(self.terms), 1))
-        codes = None if cluster is None else self.design.cluster(cluster)
-        matrix = covariance(
-            self.target if codes is None else self._target(cluster=codes),
-            self.result.flat,
-            cov=cov,
-            information=information,
-            weights_kind=self.spec.weights_kind,
-            sigma=sigma,
-        )
         errors = {"cov": cov, "information": information, "cluster": cluster, "ci": "wald"}
         return replace(self, result=replace(self.result, cov=matrix), errors=errors)
 
@@ -398,6 +365,33 @@ class Fit:
         """
         return predicting.interval(self, newdata, tables.check_level(level))
 
+    def to_numpyro(self) -> tuple[Callable[..., None], tuple[Any, ...], dict[str, Any]]:
+        """Return the fit's NumPyro model and its arguments, to go on from there.
+
+        Returns
+        -------
+        model : callable
+            A NumPyro model with the sites ``Intercept_centered``, ``beta`` (one for each term; with
+            priors of several kinds ``beta_0``, ... and the deterministic ``beta``), the
+            deterministic ``Intercept``, and ``y``. Of an MLE its priors are flat.
+        arguments : tuple
+        options : dict
+            ``observed=False`` makes ``y`` a draw.
+
+        Examples
+        --------
+        >>> import jax, bayesglm as bg
+        >>> from numpyro.infer import MCMC, NUTS
+        >>> fit = bg.Model("damage ~ temperature", bg.datasets.challenger()).fit("map")
+        >>> model, arguments, options = fit.to_numpyro()
+        >>> mcmc = MCMC(NUTS(model), num_warmup=200, num_samples=200, progress_bar=False)
+        >>> mcmc.run(jax.random.key(0), *arguments, **options)
+        >>> mcmc.get_samples()["beta"].shape
+        (200, 1)
+        """
+        target = self.target_with(merged=False, padded=False)
+        return partial(model, target.structure), (target.data,), {"observed": True}
+
     def save(self, path: Any, data: bool = True) -> None:
         """Write the fit to one netCDF file; read it back with `load`.
 
@@ -419,7 +413,9 @@ class Fit:
             {name: getattr(self, name) for name in storage.FIELDS},
             self.data
             if data
-            else datatree.assemble(self.design, self.result, words=self._words(), extra={}),
+            else datatree.assemble(
+                self.design, self.result, words=datatree.words_of(self), extra={}
+            ),
             data=data,
         )
 

@@ -14,7 +14,7 @@ import numpy as np
 from bayesglm.convergence import diagnose_draws
 from bayesglm.errors import Finding, SeparationError, SpecificationError, Status, explain
 from bayesglm.findings import given_up, left_out, of_data, without_end
-from bayesglm.fit import NETWORK_ERRORS, Fit
+from bayesglm.fit import Fit
 from bayesglm.implied import target_of
 from bayesglm.inference.checkpoint import Checkpoint
 from bayesglm.inference.options import check_options, steps_of
@@ -22,6 +22,7 @@ from bayesglm.inference.run import run
 from bayesglm.intervals import check_interval, profiled
 from bayesglm.packing import pack
 from bayesglm.progress import bar
+from bayesglm.standard_errors import NETWORK_ERRORS
 
 if TYPE_CHECKING:
     from bayesglm.design import Design
@@ -116,7 +117,10 @@ def fit_model(
         *_pseudo_likelihood(spec, design, method),
         *of_data(spec, design, priors, result),
     )
-    return replace(fit, result=replace(result, findings=found))
+    options = result.options
+    if result.draws or spec.add:
+        options = {**options, "seed": seed}
+    return replace(fit, result=replace(result, findings=found, options=options))
 
 
 def versions() -> dict[str, str]:

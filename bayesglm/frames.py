@@ -14,7 +14,17 @@ from bayesglm.errors import DataError, explain, suggest
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["bare", "column_names", "has_names", "read_table", "refuse_missing", "rows_of", "select"]
+__all__ = [
+    "bare",
+    "column_names",
+    "has_names",
+    "library_of",
+    "read_table",
+    "refuse_missing",
+    "rows_of",
+    "select",
+    "to_library",
+]
 
 
 # Arrays that the user gave are columns of these names.
@@ -182,6 +192,36 @@ def bare(data: Any) -> pd.DataFrame:
     return pd.DataFrame(
         index=data.index if isinstance(data, pd.DataFrame) else range(rows_of(data))
     )
+
+
+def library_of(data: Any) -> str:
+    """Return the name of the library whose table this is; pandas, where it is none."""
+    if data is None or isinstance(data, Mapping) or not has_names(data):
+        return "pandas"
+    import narwhals as nw
+
+    try:
+        return str(nw.from_native(data).implementation.value)
+    except TypeError:
+        return "pandas"
+
+
+def to_library(frame: pd.DataFrame, name: str) -> Any:
+    """Return a table of pandas as one of another library that narwhals can make."""
+    if name == "pandas":
+        return frame
+    import narwhals as nw
+    import pyarrow as pa
+
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    if name == "pyarrow":
+        return table
+    try:
+        backend = nw.Implementation.from_backend(name)  # type: ignore[arg-type]  # any name
+        return nw.from_arrow(table, backend=backend).to_native()  # type: ignore[arg-type]
+    except (ValueError, TypeError):
+        # Lazy tables of databases cannot be made of rows in memory.
+        return frame
 
 
 def rows_of(data: Any) -> int:

@@ -190,7 +190,12 @@ type Matrix = DenseColumns | SparseColumns
 
 
 def place(
-    matrix: Any, center: np.ndarray, *, intercept: bool, dtype: type[np.floating[Any]]
+    matrix: Any,
+    center: np.ndarray,
+    *,
+    intercept: bool,
+    dtype: type[np.floating[Any]],
+    shape: tuple[int, int] | None = None,
 ) -> Matrix:
     """Lay an (n, p) matrix out for inference: a row of ones if asked, centred, padded.
 
@@ -204,15 +209,18 @@ def place(
         Put a column of ones first.
     dtype : type
         Precision of the result.
+    shape : (int, int), optional
+        Columns and rows, padding included; ``bucket(p + intercept, 4)`` and ``bucket(n, 128)`` if
+        absent.
 
     Returns
     -------
     DenseColumns or SparseColumns
-        Of NumPy arrays (they become JAX arrays inside a precision scope), with ``bucket(p + intercept, 4)`` columns and ``bucket(n, 128)`` rows.
+        Of NumPy arrays (they become JAX arrays inside a precision scope).
     """
     n, p = matrix.shape
     first = int(intercept)
-    k, rows = bucket(p + first, MIN_COLUMNS), bucket(n, MIN_ROWS)
+    k, rows = shape or (bucket(p + first, MIN_COLUMNS), bucket(n, MIN_ROWS))
     if isinstance(matrix, np.ndarray):
         values: Any = aligned((k, rows), dtype)
         values[:first] = 1

@@ -35,6 +35,11 @@ class Outcome:
     event: str = ""
     other: str = ""
 
+    def __str__(self) -> str:
+        """Return the event in words, as ``damage`` or ``status = died``."""
+        told = self.event and self.event not in ("1", "True", self.name)
+        return f"{self.name} = {self.event}" if told else self.name
+
 
 def respond(
     left: str, formula: str, frame: pd.DataFrame, spec: Spec, trials: np.ndarray | None

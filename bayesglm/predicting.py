@@ -40,7 +40,7 @@ class _Points:
     flat: np.ndarray | None
     projections: Mapping[str, np.ndarray]
 
-    def __getitem__(self, part: slice) -> _Points:
+    def __getitem__(self, part: slice | np.ndarray) -> _Points:
         flat = None if self.flat is None else self.flat[part]
         chosen = {name: values[part] for name, values in self.projections.items()}
         return _Points(self.theta[part], flat, chosen)

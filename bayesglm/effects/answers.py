@@ -11,6 +11,7 @@ import numpy as np
 
 from bayesglm.effects.drawing import draw
 from bayesglm.errors import SpecificationError, explain
+from bayesglm.frames import to_library
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,6 +70,8 @@ class Behind:
     missing : str
         Why there are neither draws nor a covariance.
     notes : tuple of str
+    library : str
+        Whose tables the data were.
     """
 
     question: str
@@ -80,6 +83,7 @@ class Behind:
     cov: np.ndarray | None = None
     missing: str = ""
     notes: tuple[str, ...] = ()
+    library: str = "pandas"
 
 
 class _Answer:
@@ -130,6 +134,16 @@ class _Answer:
     def notes(self) -> tuple[str, ...]:
         """What a reader must know of how the answers were found."""
         return self.behind.notes
+
+    def to_native(self) -> Any:
+        """Return the table in the library that the data came in, without what stands behind it.
+
+        Returns
+        -------
+        DataFrame or Table
+            Of polars for polars' data, of pyarrow for pyarrow's, and so on; else of pandas.
+        """
+        return to_library(_plain(self), self.behind.library)
 
     def plot(self, ax: Any = None, figsize: tuple[float, float] | None = None) -> Any:
         """Draw the estimates with their intervals.

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bayesglm.canvas import COLOURS, FAINT, axes_on, plain
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -15,8 +17,6 @@ ANSWERS = (
     *("estimate", "std_error", "lower", "upper", "z", "p_value", "p_direction"),
     *("p_noninferior", "p_nonsuperior", "p_equivalent", "in_region"),
 )
-# Okabe & Ito's colours, which the colour-blind tell apart.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 # More rows than this are drawn as a curve, or by their first.
 MOST = 60
 
@@ -51,30 +51,25 @@ def draw(
     matplotlib Figure
     """
     import pandas as pd
-    from matplotlib.figure import Figure
 
     labels = [name for name in table.columns if name not in ANSWERS]
     varying = [name for name in labels if table[name].nunique() > 1]
     numbers = [n for n in varying if pd.api.types.is_numeric_dtype(table[n].dtype)]
     curves = [n for n in numbers if table[n].nunique() > 2]
-    if ax is None:
-        height = 0.35 * min(len(table), MOST) + 1.2
-        ax = Figure(figsize=figsize or ((6, 4) if curves else (6.4, max(2.0, height)))).subplots()
-        ax.figure.set_layout_engine("constrained")
+    height = 0.35 * min(len(table), MOST) + 1.2
+    ax = axes_on(ax, figsize, (6, 4) if curves else (6.4, max(2.0, height)))
     if curves:
         # The number that takes most values, and what else varies by colour.
         axis = max(curves, key=lambda n: table[n].nunique())
         others = [n for n in varying if n != axis and n not in numbers]
         _curves(ax, table, axis, others[:2], kind)
         if null is not None:
-            ax.axhline(null, color="0.6", linewidth=1, linestyle="--", zorder=0)
+            ax.axhline(null, color=FAINT, linewidth=1, linestyle="--", zorder=0)
     else:
         _forest(ax, table.iloc[:MOST], varying or labels[:1], kind)
         if null is not None:
-            ax.axvline(null, color="0.6", linewidth=1, linestyle="--", zorder=0)
-    for side in ("top", "right"):
-        ax.spines[side].set_visible(False)
-    return ax.figure
+            ax.axvline(null, color=FAINT, linewidth=1, linestyle="--", zorder=0)
+    return ax.get_figure(root=True)
 
 
 def _curves(ax: Any, table: pd.DataFrame, axis: str, by: list[str], kind: str) -> None:
@@ -84,23 +79,23 @@ def _curves(ax: Any, table: pd.DataFrame, axis: str, by: list[str], kind: str) -
         colour = COLOURS[k % len(COLOURS)]
         name = ", ".join(str(part) for part in np.atleast_1d(np.asarray(level, dtype=object)))
         x = rows[axis].to_numpy(float)
-        ax.plot(x, rows["estimate"].to_numpy(), color=colour, label=name or None)
+        ax.plot(x, rows["estimate"].to_numpy(), color=colour, label=plain(name) or None)
         ax.fill_between(
             x, rows["lower"].to_numpy(float), rows["upper"].to_numpy(float),
             color=colour, alpha=0.2, linewidth=0,
         )  # fmt: skip
-    ax.set_xlabel(axis)
-    ax.set_ylabel(kind)
+    ax.set_xlabel(plain(axis))
+    ax.set_ylabel(plain(kind))
     if by:
-        ax.legend(title=", ".join(by), frameon=False)
+        ax.legend(title=plain(", ".join(by)), frameon=False)
 
 
 def _forest(ax: Any, table: pd.DataFrame, names: list[str], kind: str) -> None:
     rows = table[names].astype(str)
-    labels = [", ".join(row) for row in rows.to_numpy()] if names else [""] * len(table)
+    labels = [plain(", ".join(row)) for row in rows.to_numpy()] if names else [""] * len(table)
     y = np.arange(len(table))[::-1]
     ax.hlines(y, table["lower"], table["upper"], color=COLOURS[0], linewidth=2)
     ax.plot(table["estimate"], y, "o", color=COLOURS[0])
     ax.set_yticks(y, labels)
     ax.set_ylim(-0.6, len(table) - 0.4)
-    ax.set_xlabel(kind)
+    ax.set_xlabel(plain(kind))

@@ -11,6 +11,7 @@ import numpy as np
 from bayesglm.effects.answers import Behind, Quantity, Scale, answer, tabulate
 from bayesglm.effects.engine import Chunk, has_covariance
 from bayesglm.errors import SpecificationError, explain
+from bayesglm.frames import library_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -163,6 +164,7 @@ def asked(
     if alone:
         shown = [name for name in rows.frame.columns if name not in found]
         found |= {name: _tiled(rows.frame[name], count) for name in shown}
+    behind = replace(behind, library=library_of(rows.source))
     return answer(pd.DataFrame(found, index=index), behind)
 
 

@@ -282,6 +282,7 @@ def build(
     precision: str = "float64",
     flat: bool = False,
     merged: bool = True,
+    padded: bool = True,
     sampling: bool = False,
     cluster: np.ndarray | None = None,
 ) -> Target:
@@ -303,6 +304,8 @@ def build(
         Replace the population-level priors by flat ones (maximum likelihood).
     merged : bool
         Take equal rows of the design together; the likelihood is the same.
+    padded : bool
+        Lengthen rows and columns to sizes that compiled programs share.
     sampling : bool
         Merge rows of equal (sampling) weights only.
     cluster : ndarray of int, shape (rows of the design,), optional
@@ -310,7 +313,7 @@ def build(
     """
     number = dtype(precision)
     p, first = len(design.terms), int(design.intercept)
-    columns = bucket(p + first, MIN_COLUMNS)
+    columns = bucket(p + first, MIN_COLUMNS) if padded else p + first
     center = np.asarray(priors.center, dtype=float)
     given, together = merge(
         *(design.matrix, design.y, design.trials, design.weights, design.offset),
@@ -319,8 +322,10 @@ def build(
         numeric=family.has_sigma,
         cluster=cluster,
     )
-    rows = bucket(len(given.y), MIN_ROWS)
-    matrix = place(given.matrix, center, intercept=design.intercept, dtype=number)
+    rows = bucket(len(given.y), MIN_ROWS) if padded else len(given.y)
+    matrix = place(
+        given.matrix, center, intercept=design.intercept, dtype=number, shape=(columns, rows)
+    )
     chosen = [None] * p if flat else list(priors.beta)
     blocks, batches = stack(chosen, columns - first, flat=flat)
     baseline = None if flat else priors.intercept

@@ -1,0 +1,111 @@
+"""How well the fits predict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bayesglm.comparing import compare
+from bayesglm.loocv import loo
+from bayesglm.plots.classifying import decision_curve, precision_recall, roc
+from bayesglm.reporting.blocks import (
+    Block,
+    Facts,
+    Gallery,
+    Material,
+    Picture,
+    Section,
+    Table,
+    Text,
+    attempt,
+    interval,
+    number,
+)
+from bayesglm.reporting.pictures import picture
+from bayesglm.scoring import scores
+
+__all__ = ["section"]
+
+NAMES = {
+    "log_score": "Log score (mean log p of what happened)",
+    "brier": "Brier score",
+    "calibration": "of which miscalibration",
+    "refinement": "of which refinement",
+    "auc": "AUC",
+    "accuracy": "Accuracy at 0.5",
+    "ece": "Expected calibration error",
+    "ici": "Integrated calibration index",
+    "tjur_r2": "Tjur’s R²",
+    "mcfadden_r2": "McFadden’s R²",
+}
+# Draws times rows beyond which leave-one-out is left to the user.
+LARGEST = 33_554_432
+
+
+def section(material: Material) -> Section:
+    """Return scores, leave-one-out, and comparisons of fits."""
+    blocks: list[Block] = []
+    attempt(blocks, lambda: _scores(material), "Scores")
+    if material.fit.result.draws:
+        attempt(blocks, lambda: _loo(material), "Leave-one-out")
+    if material.several:
+        attempt(blocks, lambda: _comparison(material), "A comparison by what they predict")
+    if not material.fit.spec.family.has_sigma:
+        attempt(blocks, lambda: Gallery(_curves(material)), "ROC, precision, net benefit")
+    return Section("scores", "How well it predicts", blocks)
+
+
+def _scores(material: Material) -> Table:
+    tables = {name: scores(fit, level=material.level) for name, fit in material.fits.items()}
+    first = next(iter(tables.values()))
+    rows = []
+    for score in first.index:
+        cells = [
+            interval(*(table[column][score] for column in ("estimate", "lower", "upper")))
+            for table in tables.values()
+        ]
+        rows.append([NAMES.get(str(score), str(score).replace("_", " ")), *cells])
+    names = list(tables) if material.several else [f"Estimate ({material.level:.0%} interval)"]
+    return Table("Scores on the data of the fit (in-sample)", ["Score", *names], rows)
+
+
+def _loo(material: Material) -> list[Block] | None:
+    fit = material.fit
+    count = fit.nobs * next(iter(fit.result.draws.values()))[..., 0].size
+    if count > LARGEST:
+        return [Text("Leave-one-out takes long for so many rows: bg.loo(fit) samples them.")]
+    found = loo(fit)
+    pairs = [
+        ("Expected log predictive density", f"{number(found.elpd, 4)} (error {number(found.se)})"),
+        ("Effective number of parameters", number(found.p)),
+    ]
+    if found.pareto_k is not None:
+        worst = float(max(found.pareto_k))
+        pairs.append(("Largest Pareto k", f"{worst:.2f} (may be relied on below 0.7)"))
+    return [Text("Leave-one-out cross-validation (PSIS-LOO), of rows not used to predict them:"),
+            Facts(pairs)]  # fmt: skip
+
+
+def _comparison(material: Material) -> Table:
+    fits: Mapping[str, object] = material.fits
+    table = compare(fits)
+    rows = [
+        [str(name), *(_cell(value) for value in row)]
+        for name, row in zip(table.index, table.to_numpy(), strict=True)
+    ]
+    return Table("Fits compared, the best first", ["Fit", *map(str, table.columns)], rows)
+
+
+def _cell(value: object) -> str:
+    return number(float(value), 4) if isinstance(value, (int, float)) else str(value)
+
+
+def _curves(material: Material) -> list[Picture]:
+    fit, size = material.fit, (4.2, 3.6)
+    return [
+        picture(roc, fit, level=material.level, figsize=size, alt="Hits against false alarms",
+                caption="ROC curve, with a band by bootstrap"),
+        picture(precision_recall, fit, level=material.level, figsize=size,
+                alt="Precision against recall", caption="Precision and recall"),
+        picture(decision_curve, fit, figsize=size, alt="Net benefit by threshold",
+                caption="Net benefit of acting on the prediction"),
+    ]  # fmt: skip
