@@ -1,6 +1,7 @@
 """Whatever is handed over, the answer is a sound fit or an error of this package with a word for it.
 
-The default suite tries 150 calls, `pytest -m slow` 2,000 by MLE, MAP and Laplace and 50 by NUTS.
+The default suite tries 150 calls, `pytest -m slow` 2,000 by MLE, MAP and Laplace and 50 by NUTS (the
+last 1,000 of the former and the latter are evidence that no change has to bring anew).
 More, from another seed:
 
     BAYESGLM_FUZZ=10000 BAYESGLM_FUZZ_SEED=7 uv run pytest -n 0 -m slow tests/test_fuzz.py
@@ -49,6 +50,7 @@ def test_many_calls(case):
 
 
 @pytest.mark.slow
+@pytest.mark.evidence
 @seed(SEED + 2_000)
 @tries(MANY - MANY // 2)
 @given(case=cases())
@@ -57,6 +59,7 @@ def test_many_other_calls(case):
 
 
 @pytest.mark.slow
+@pytest.mark.evidence
 @seed(SEED + 3_000)
 @tries(max(MANY // 40, 50))
 @given(case=cases(methods=("nuts",)))

@@ -100,7 +100,7 @@ def test_a_report_of_one_fit(mle, tmp_path):
     assert found.tags["svg"] >= 7
     for words in (
         "No problems found",
-        "What damage depends on",
+        "What “damage” depends on",
         "23",
         "7 events in 23 trials",
         "With each unit of temperature, P(damage) changes by \N{MINUS SIGN}0.033",

@@ -54,7 +54,7 @@ def section(material: Material) -> Section:
 
 def _table(material: Material) -> Table:
     rows: dict[tuple[str, str], list[str]] = {}
-    for place, fit in enumerate(material.fits.values()):
+    for place, fit in enumerate(material.light.values()):
         found = slopes(fit, by=True, level=material.level)
         for _, row in found.iterrows():
             cells = rows.setdefault((row["term"], row["contrast"]), ["–"] * len(material.fits))
@@ -71,7 +71,7 @@ def _table(material: Material) -> Table:
 
 
 def _drawn(material: Material, name: str) -> Picture:
-    fit = material.fit
+    fit = material.light_fit
     by = _partner(fit, name)
     beside = f", by {by}" if by else ""
     return picture(

@@ -41,16 +41,24 @@ class Material:
         The one that answers where one has to: draws before a point estimate.
     level : float
         Coverage of intervals.
+    light : dict of str to Fit
+        The same fits for what reads every row for every draw: with fewer draws, where rows are many.
     """
 
     fits: dict[str, Fit]
     main: str
     level: float
+    light: dict[str, Fit]
 
     @property
     def fit(self) -> Fit:
         """The main fit."""
         return self.fits[self.main]
+
+    @property
+    def light_fit(self) -> Fit:
+        """The main fit, perhaps with fewer draws."""
+        return self.light[self.main]
 
     @property
     def several(self) -> bool:

@@ -35,7 +35,7 @@ def section(material: Material) -> Section:
     blocks: list[Block] = []
     if fit.spec.family.has_sigma:
         words = "The checks of this report are for models of yes/no outcomes (family bernoulli)."
-        return Section("checks", "Does the model fit", [Text(words)])
+        return Section("checks", "Does the model fit?", [Text(words)])
     blocks.append(
         Text("Made on the data that the model was fitted to, which flatters it; kfold does not.")
     )
@@ -49,13 +49,13 @@ def section(material: Material) -> Section:
     blocks += [Gallery(pictures)] if pictures else []
     attempt(blocks, lambda: _separation(material), "Separation")
     attempt(blocks, lambda: _shares(material), "Simulated outcomes")
-    return Section("checks", "Does the model fit", blocks)
+    return Section("checks", "Does the model fit?", blocks)
 
 
 def _calibration(material: Material) -> Picture:
     return picture(
         calibration,
-        material.fit,
+        material.light_fit,
         level=material.level,
         figsize=(4.2, 3.8),
         alt="Share of events against the predicted probability",
@@ -66,7 +66,7 @@ def _calibration(material: Material) -> Picture:
 def _separation(material: Material) -> Picture:
     return picture(
         separation,
-        material.fit,
+        material.light_fit,
         figsize=(8.6, 2.2),
         alt="Outcomes in the order of their predicted probability",
         caption="Separation: events (in colour) should gather at the right.",
@@ -77,7 +77,7 @@ def _residuals(material: Material, name: str | None) -> Picture:
     over = name or "the predicted probability"
     return picture(
         residuals,
-        material.fit,
+        material.light_fit,
         name,
         figsize=(4.2, 2.8),
         alt=f"Average residuals over {over}",
@@ -86,7 +86,7 @@ def _residuals(material: Material, name: str | None) -> Picture:
 
 
 def _shares(material: Material) -> Table | None:
-    fit = material.fit
+    fit = material.light_fit
     rows = rows_of(fit, None, None)
     factors = [name for name in variables_of(fit) if not is_numeric(rows, name)][:FACTORS]
     draws = int(min(1_000, SIMULATED // max(rows.n, 1)))

@@ -36,8 +36,16 @@ def section(material: Material) -> Section:
     for name, fit in material.fits.items():
         head = f"{name}: " if material.several else ""
         attempt(blocks, partial(_told, head, fit), "Diagnostics")
+    fit, light = material.fit, material.light_fit
+    if light is not fit:
+        kept = next(iter(light.result.draws.values()))
+        blocks.append(
+            Text(
+                f"For {fit.nobs:,} rows, effects, checks and scores of this report use "
+                f"{kept.shape[0] * kept.shape[1]:,} of the draws, evenly spaced."
+            )
+        )
     inside: list[Block] = []
-    fit = material.fit
     if fit.result.draws:
         terms = list(fit.terms[:TERMS])
         attempt(inside, lambda: Gallery([_trace(fit, terms)]), "Chains")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from bayesglm.errors import SpecificationError, StorageError, explain
 from bayesglm.files import replacing
@@ -30,6 +33,8 @@ __all__ = ["report"]
 
 # Which fit answers where one has to.
 BEST = ("nuts", "laplace", "svi", "map", "mle")
+# Rows times draws of what is read row by row, and the fewest draws that are kept for it.
+PAIRS, FEWEST = 20_000_000, 200
 SECTIONS: tuple[Callable[[Material], Section | None], ...] = (
     opening.section,
     question.section,
@@ -108,9 +113,9 @@ def report(
             explain("the fits have different outcomes", outcomes=sorted(events))
         )
     main = min(named, key=lambda name: BEST.index(named[name].method))
-    material = Material(
-        {str(name): fit for name, fit in named.items()}, str(main), check_level(level)
-    )
+    fits = {str(name): fit for name, fit in named.items()}
+    light = {name: _thinned(fit) for name, fit in fits.items()}
+    material = Material(fits, str(main), check_level(level), light)
     sections = []
     with bar("report", len(SECTIONS), progress=progress) as update:
         for done, make in enumerate(SECTIONS, 1):
@@ -129,6 +134,24 @@ def report(
     return target
 
 
+def _thinned(fit: Fit) -> Fit:
+    """Return a fit with so many draws that rows times draws stay within bounds."""
+    if not fit.result.draws:
+        return fit
+    chains, draws = next(iter(fit.result.draws.values())).shape[:2]
+    kept = int(np.clip(PAIRS / (chains * max(fit.design.n, 1)), FEWEST / chains, draws))
+    if kept >= draws:
+        return fit
+    some = np.unique(np.linspace(0, draws - 1, kept).astype(int))
+    flat = fit.result.flat_draws
+    result = replace(
+        fit.result,
+        draws={name: values[:, some] for name, values in fit.result.draws.items()},
+        flat_draws=None if flat is None else flat[:, some],
+    )
+    return replace(fit, result=result, extra={})
+
+
 def _page(material: Material, sections: list[Section], title: str | None) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -143,7 +166,7 @@ def _page(material: Material, sections: list[Section], title: str | None) -> str
     )
     fit = material.fit
     return environment.get_template("page.html.j2").render(
-        title=title or f"What {fit.design.outcome} depends on",
+        title=title or f"What “{fit.design.outcome}” depends on",
         formula=formula_of(fit),
         sections=sections,
         # Our own files and drawings, in which text is escaped already.

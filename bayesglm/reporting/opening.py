@@ -57,7 +57,7 @@ def _findings(material: Material) -> list[tuple[str, Finding]]:
 
 def _sentences(material: Material) -> list[Block] | None:
     """Return the effects that stand out most from 0, in words."""
-    fit = material.fit
+    fit = material.light_fit
     table = slopes(fit, by=True, level=material.level)
     if table.empty:
         return None

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
 from bayesglm.comparing import compare
+from bayesglm.fit import Fit
 from bayesglm.loocv import loo
 from bayesglm.plots.classifying import decision_curve, precision_recall, roc
 from bayesglm.reporting.blocks import (
@@ -17,7 +20,6 @@ from bayesglm.reporting.blocks import (
     Table,
     Text,
     attempt,
-    interval,
     number,
 )
 from bayesglm.reporting.pictures import picture
@@ -48,24 +50,33 @@ def section(material: Material) -> Section:
     if material.fit.result.draws:
         attempt(blocks, lambda: _loo(material), "Leave-one-out")
     if material.several:
-        attempt(blocks, lambda: _comparison(material), "A comparison by what they predict")
+        drawn = {name: fit for name, fit in material.fits.items() if fit.result.draws}
+        points = {name: fit for name, fit in material.fits.items() if fit.method == "mle"}
+        for fits in (drawn, points):
+            # A mode has no score of its own to be compared by.
+            if len(fits) > 1:
+                attempt(blocks, partial(_comparison, fits), "A comparison")
     if not material.fit.spec.family.has_sigma:
         attempt(blocks, lambda: Gallery(_curves(material)), "ROC, precision, net benefit")
     return Section("scores", "How well it predicts", blocks)
 
 
 def _scores(material: Material) -> Table:
-    tables = {name: scores(fit, level=material.level) for name, fit in material.fits.items()}
+    tables = {name: scores(fit, level=material.level) for name, fit in material.light.items()}
     first = next(iter(tables.values()))
     rows = []
     for score in first.index:
-        cells = [
-            interval(*(table[column][score] for column in ("estimate", "lower", "upper")))
-            for table in tables.values()
-        ]
+        cells = [_score(table.loc[score]) for table in tables.values()]
         rows.append([NAMES.get(str(score), str(score).replace("_", " ")), *cells])
     names = list(tables) if material.several else [f"Estimate ({material.level:.0%} interval)"]
     return Table("Scores on the data of the fit (in-sample)", ["Score", *names], rows)
+
+
+def _score(row: Any) -> str:
+    middle, low, high = (
+        f"{row[name]:.3f}".replace("-", "−") for name in ("estimate", "lower", "upper")
+    )
+    return f"{middle} ({low} to {high})"
 
 
 def _loo(material: Material) -> list[Block] | None:
@@ -74,6 +85,7 @@ def _loo(material: Material) -> list[Block] | None:
     if count > LARGEST:
         return [Text("Leave-one-out takes long for so many rows: bg.loo(fit) samples them.")]
     found = loo(fit)
+    rows = "rows (cells of several trials)" if fit.design.aggregated else "rows"
     pairs = [
         ("Expected log predictive density", f"{number(found.elpd, 4)} (error {number(found.se)})"),
         ("Effective number of parameters", number(found.p)),
@@ -81,18 +93,18 @@ def _loo(material: Material) -> list[Block] | None:
     if found.pareto_k is not None:
         worst = float(max(found.pareto_k))
         pairs.append(("Largest Pareto k", f"{worst:.2f} (may be relied on below 0.7)"))
-    return [Text("Leave-one-out cross-validation (PSIS-LOO), of rows not used to predict them:"),
+    return [Text(f"Leave-one-out cross-validation (PSIS-LOO), of {rows} not used to predict them:"),
             Facts(pairs)]  # fmt: skip
 
 
-def _comparison(material: Material) -> Table:
-    fits: Mapping[str, object] = material.fits
+def _comparison(fits: Mapping[str, Fit]) -> Table:
     table = compare(fits)
     rows = [
         [str(name), *(_cell(value) for value in row)]
         for name, row in zip(table.index, table.to_numpy(), strict=True)
     ]
-    return Table("Fits compared, the best first", ["Fit", *map(str, table.columns)], rows)
+    how = "by leave-one-out" if next(iter(fits.values())).result.draws else "by likelihood"
+    return Table(f"Fits compared {how}, the best first", ["Fit", *map(str, table.columns)], rows)
 
 
 def _cell(value: object) -> str:
@@ -100,7 +112,7 @@ def _cell(value: object) -> str:
 
 
 def _curves(material: Material) -> list[Picture]:
-    fit, size = material.fit, (4.2, 3.6)
+    fit, size = material.light_fit, (4.2, 3.6)
     return [
         picture(roc, fit, level=material.level, figsize=size, alt="Hits against false alarms",
                 caption="ROC curve, with a band by bootstrap"),

@@ -27,7 +27,7 @@ def section(material: Material) -> Section:
         opening = f"How does {event} depend on {_predictors(material)}?"
         equation = f"{fit.design.outcome.name} = η + noise,   η = {linear(fit)}"
     else:
-        opening = f"How does the probability of {event} depend on {_predictors(material)}?"
+        opening = f"How does P({event}), the probability, depend on {_predictors(material)}?"
         equation = f"P({event}) = F(η),   η = {linear(fit)}"
     blocks: list[Block] = [Text(opening), Code(equation), Text(link_words(fit))]
     links = {one.spec.link.label for one in material.fits.values()}
