@@ -63,7 +63,7 @@ def diagnose_draws(fit: Fit) -> tuple[Finding, ...]:
             Finding(
                 "tree-depth",
                 "warning",
-                f"{saturated} trajectories reached the largest tree depth.",
+                f"{saturated} {'trajectory' if saturated == 1 else 'trajectories'} reached the largest tree depth.",
                 value=saturated,
                 threshold=0,
                 advice="Raise max_tree_depth= or warmup=.",

@@ -15,7 +15,7 @@ from bayesglm.pointwise import log_likelihoods
 from bayesglm.predicting import response
 from bayesglm.progress import bar
 from bayesglm.refitting import check_data, refit, refits, separated
-from bayesglm.scoring import outcomes, resampled, table_of
+from bayesglm.scoring import net_benefit, outcomes, resampled, table_of
 from bayesglm.tables import check_level
 
 if TYPE_CHECKING:
@@ -72,6 +72,13 @@ class CrossValidation:
         return table_of(
             p, events, others, samples, threshold, check_level(level), sample="held out"
         )
+
+    def decision_curve(self, thresholds: Any = None) -> pd.DataFrame:
+        """Return the net benefit of acting on predictions of rows held out.
+
+        As `bayesglm.decision_curve` has it.
+        """
+        return net_benefit(self.predicted, *outcomes(self.fit), thresholds)
 
     def __repr__(self) -> str:
         """Return what was found, in a few lines."""

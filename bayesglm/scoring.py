@@ -28,6 +28,7 @@ __all__ = [
     "SCORES",
     "decision_curve",
     "isotonic",
+    "net_benefit",
     "outcomes",
     "resampled",
     "score_values",
@@ -348,6 +349,13 @@ def decision_curve(fit: Fit, newdata: Any = None, *, thresholds: Any = None) -> 
     0.2  0.174  0.130     0
     0.4  0.145 -0.159     0
     """
+    return net_benefit(fit.predict(newdata), *outcomes(fit, newdata), thresholds)
+
+
+def net_benefit(
+    p: np.ndarray, events: np.ndarray, others: np.ndarray, thresholds: Any = None
+) -> pd.DataFrame:
+    """Return the net benefit of acting on probabilities; see `decision_curve`."""
     import pandas as pd
 
     at = np.linspace(0.01, 0.99, 99) if thresholds is None else np.asarray(thresholds, dtype=float)
@@ -355,8 +363,6 @@ def decision_curve(fit: Fit, newdata: Any = None, *, thresholds: Any = None) -> 
         raise SpecificationError(
             explain("thresholds must be probabilities below 1", thresholds=thresholds)
         )
-    events, others = outcomes(fit, newdata)
-    p = fit.predict(newdata)
     total, odds = (events + others).sum(), at / (1 - at)
     order = np.argsort(p, kind="stable")
     first = np.searchsorted(p[order], at, side="left")

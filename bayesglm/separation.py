@@ -198,7 +198,8 @@ def _cell(rows: int, cell: str, event: bool, aggregated: bool) -> str:
     what = ("events only" if event else "no events") if aggregated else "the event"
     have, without = ("have", "do not have") if rows > 1 else ("has", "does not have")
     verb = have if event or aggregated else without
-    return f"{f'all {rows:,} rows' if rows > 1 else 'the one row'} with {cell} {verb} {what}"
+    told = {1: "the one row", 2: "both rows"}.get(rows, f"all {rows:,} rows")
+    return f"{told} with {cell} {verb} {what}"
 
 
 def _alone(

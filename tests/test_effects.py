@@ -446,3 +446,24 @@ def test_grids_combine_values_with_typical_ones():
         bg.grid(model, xx=1)
     with pytest.raises(bg.SpecificationError, match="unknown kind"):
         bg.grid(model, kind="mean")
+
+
+def test_tables_come_in_the_library_of_the_data():
+    pl, pa = pytest.importorskip("polars"), pytest.importorskip("pyarrow")
+    fits = {
+        pl.DataFrame: bg.Model("y ~ x + g", pl.DataFrame(DATA.to_dict(orient="list"))).fit("mle"),
+        pa.Table: bg.Model("y ~ x + g", pa.Table.from_pandas(DATA)).fit("mle"),
+        pd.DataFrame: bg.Model("y ~ x + g", DATA).fit("mle"),
+    }
+    expected = bg.slopes(fits[pd.DataFrame], by="g")
+    for kind, fit in fits.items():
+        table = bg.slopes(fit, by="g").to_native()
+        assert type(table) is kind
+        columns = table.to_pandas() if kind is not pd.DataFrame else table
+        np.testing.assert_allclose(columns["estimate"], expected["estimate"])
+        assert list(columns["g"]) == list(expected["g"])
+        # New rows decide, where there are some; a dict belongs to no library.
+        new = bg.predictions(fit, pl.DataFrame(NEW.to_dict(orient="list"))).to_native()
+        assert type(new) is pl.DataFrame
+        plain = bg.predictions(fit, {"x": [1.0], "g": DATA["g"].iloc[0]}).to_native()
+        assert type(plain) is pd.DataFrame

@@ -169,6 +169,16 @@ def test_effects_are_predictions_with_their_band(mle):
     assert "g = b" in ax.get_title(loc="left")
 
 
+def test_effects_beyond_the_data(mle):
+    (ax,) = bg.plots.effects(mle, "x", limits=(-9, 9), rug=False).axes
+    assert line(ax)[0][[0, -1]].tolist() == [-9, 9]
+    for limits in ((3, 1), (0,), (0, np.inf)):
+        with pytest.raises(bg.SpecificationError, match="limits must be two numbers"):
+            bg.plots.effects(mle, "x", limits=limits)
+    with pytest.raises(bg.SpecificationError, match="limits are for numbers"):
+        bg.plots.effects(mle, "g", limits=(0, 1))
+
+
 def test_effects_by_a_number_take_its_quantiles(mle, people):
     (ax,) = bg.plots.effects(mle, "x", by="z", rug=False).axes
     shown = [t.get_text() for t in ax.get_legend().get_texts()]
@@ -200,6 +210,8 @@ def test_curves_of_rows_held_out(mle):
     inside, outside = (bg.plots.roc(one).axes[0] for one in (mle, folds))
     assert line(inside)[1].mean() > line(outside)[1].mean()
     bg.plots.calibration(folds)
+    (ax,) = bg.plots.decision_curve({"held out": folds}).axes
+    np.testing.assert_array_equal(line(ax)[1], folds.decision_curve()["model"])
     with pytest.raises(bg.SpecificationError, match="rows only"):
         bg.plots.roc(folds, newdata={"x": [1.0]})
 

@@ -53,6 +53,10 @@ def draw(
     import pandas as pd
 
     labels = [name for name in table.columns if name not in ANSWERS]
+    if "contrast" in labels and table["contrast"].nunique() == 1 and "term" in labels:
+        # What does not vary names the axis.
+        term, contrast = table[["term", "contrast"]].iloc[0]
+        kind = f"{kind} ({contrast if str(contrast).startswith('d') else f'{term}: {contrast}'})"
     varying = [name for name in labels if table[name].nunique() > 1]
     numbers = [n for n in varying if pd.api.types.is_numeric_dtype(table[n].dtype)]
     curves = [n for n in numbers if table[n].nunique() > 2]

@@ -73,5 +73,5 @@ def predictions(
         level=level,
         memory=memory,
     )
-    behind = replace(behind, question="predictions", kind="probability")
+    behind = replace(behind, question="predictions", kind=f"P({fit.design.outcome})")
     return asked(rows, cells, columns, behind, [{}])

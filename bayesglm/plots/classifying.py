@@ -11,8 +11,7 @@ from bayesglm.canvas import COLOURS, FAINT, axes_on, plain
 from bayesglm.errors import SpecificationError, explain
 from bayesglm.fit import Fit
 from bayesglm.resampling import CrossValidation
-from bayesglm.scoring import decision_curve as net_benefit
-from bayesglm.scoring import outcomes, score_values
+from bayesglm.scoring import net_benefit, outcomes, score_values
 from bayesglm.tables import check_level
 
 if TYPE_CHECKING:
@@ -107,7 +106,7 @@ def precision_recall(
 
 
 def decision_curve(
-    fits: Fit | Mapping[str, Fit],
+    fits: Fits,
     newdata: Any = None,
     *,
     ax: Any = None,
@@ -117,8 +116,7 @@ def decision_curve(
 
     Parameters
     ----------
-    fits : Fit or dict of str to Fit
-    newdata, ax, figsize
+    fits, newdata, ax, figsize
         As for `roc`.
 
     Returns
@@ -134,7 +132,7 @@ def decision_curve(
     ax = axes_on(ax, figsize)
     named = _named(fits)
     for k, (name, fit) in enumerate(named.items()):
-        table = net_benefit(fit, newdata)
+        table = net_benefit(*_asked(fit, newdata))
         colour = COLOURS[k % len(COLOURS)]
         ax.plot(table.index, table["model"], color=colour, label=plain(name) or "by the model")
     ax.plot(table.index, table["all"], color=FAINT, linewidth=1, label="act on all")

@@ -34,6 +34,7 @@ def effects(
     *,
     by: str | None = None,
     at: Mapping[str, Any] | None = None,
+    limits: tuple[float, float] | None = None,
     level: float = 0.95,
     rug: bool = True,
     ax: Any = None,
@@ -52,6 +53,8 @@ def effects(
     at : dict, optional
         Values of other variables; else their mean (of whole numbers the median) or most frequent
         level. They stand above the axes.
+    limits : (float, float), optional
+        Ends of the axis of a number; the smallest and largest value of the data if absent.
     level : float
         Coverage of the band.
     rug : bool
@@ -85,7 +88,7 @@ def effects(
         raise SpecificationError(
             explain("a variable stands twice", variable=variable, by=by, at=list(fixed))
         )
-    values = {variable: _axis(rows, variable), **fixed}
+    values = {variable: _axis(rows, variable, limits), **fixed}
     if by is not None:
         check_variable(fit, by)
         values[by] = _levels(rows, by)
@@ -118,11 +121,20 @@ def effects(
     return ax.get_figure(root=True)
 
 
-def _axis(rows: Rows, name: str) -> list[Any]:
+def _axis(rows: Rows, name: str, limits: tuple[float, float] | None) -> list[Any]:
     if not is_numeric(rows, name):
+        if limits is not None:
+            raise SpecificationError(explain("limits are for numbers", variable=name))
         return list(levels_of(rows, name))
-    column = rows.column(name).to_numpy(float)[rows.weights > 0]
-    return list(np.linspace(column.min(), column.max(), POINTS))
+    if limits is None:
+        column = rows.column(name).to_numpy(float)[rows.weights > 0]
+        limits = column.min(), column.max()
+    ends = np.asarray(limits, dtype=float)
+    if ends.shape != (2,) or not np.isfinite(ends).all() or ends[0] > ends[1]:
+        raise SpecificationError(
+            explain("limits must be two numbers, the lower first", limits=limits)
+        )
+    return list(np.linspace(ends[0], ends[1], POINTS))
 
 
 def _levels(rows: Rows, name: str) -> list[Any]:
@@ -161,4 +173,4 @@ def _rug(ax: Any, fit: Fit, x: np.ndarray) -> None:
         some = np.sort(x[mass > 0])
         some = some[spread(len(some), MARKS)]
         ax.plot(some, np.full(len(some), height), "|", color=colour, transform=across,
-                markersize=6, alpha=0.6, zorder=0)  # fmt: skip
+                markersize=6, alpha=0.4, zorder=0)  # fmt: skip

@@ -150,7 +150,8 @@ def intervals(
     ax.set_ylim(-0.6, lines - 0.4)
     ax.set_xlabel(plain(scale))
     if count > 1:
-        ax.legend(frameon=False, loc="best")
+        # Beside the intervals, which leave no room where rows are few.
+        ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return ax.get_figure(root=True)
 
 

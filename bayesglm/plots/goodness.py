@@ -270,6 +270,9 @@ def predictive(
     ax.plot(table["mean"], y, "|", color=ACCENT, markersize=12)
     ax.plot(table["observed"], y, "o", color=EVENT, label="observed")
     names = table["quantity"].str.removeprefix("share of events").str.removeprefix(", ")
+    if isinstance(by, str):
+        names = names.str.removeprefix(f"{by} = ")
+        ax.set_ylabel(plain(by))
     ax.set_yticks(y, [plain(name) or "all rows" for name in names])
     ax.set_ylim(-0.6, len(table) - 0.4)
     ax.set_xlabel("share of events")
