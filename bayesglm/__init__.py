@@ -39,8 +39,9 @@ from bayesglm.errors import (
     StorageError,
 )
 from bayesglm.findings import diagnose
-from bayesglm.fit import Fit, load
+from bayesglm.fit import Fit
 from bayesglm.links import Link
+from bayesglm.loading import load
 from bayesglm.loocv import loo
 from bayesglm.model import Model
 from bayesglm.networks import Network

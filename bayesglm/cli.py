@@ -27,8 +27,9 @@ from bayesglm.errors import (
     StorageError,
 )
 from bayesglm.findings import diagnose
-from bayesglm.fit import Fit, load
+from bayesglm.fit import Fit
 from bayesglm.frames import read_table
+from bayesglm.loading import load
 from bayesglm.model import Model
 from bayesglm.reporting.document import report
 from bayesglm.resuming import resume

@@ -264,6 +264,16 @@ class BayesGLMClassifier(ClassifierMixin, BaseEstimator):
         -------
         estimate, lower, upper : ndarray, shape (n,)
             As of `Fit.predict_interval`.
+
+        Examples
+        --------
+        >>> import bayesglm as bg
+        >>> from bayesglm.estimator import BayesGLMClassifier
+        >>> launches = bg.datasets.challenger()
+        >>> X, y = launches[["temperature"]], launches["damage"]
+        >>> found = BayesGLMClassifier(method="mle").fit(X, y).predict_interval(X.head(1))
+        >>> [float(end[0].round(2)) for end in found]
+        [0.43, 0.19, 0.71]
         """
         rows = self._rows(X)
         return self.fit_.predict_interval(rows, level)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from bayesglm.priors import Priors
     from bayesglm.spec import Spec
 
-__all__ = ["Fit", "load"]
+__all__ = ["Fit"]
 
 # log_likelihood larger than this is not computed unasked.
 LARGEST = 256 * 2**20
@@ -59,6 +59,19 @@ class Fit:
         ``cov``, ``information`` and ``cluster`` as used for the covariance; ``ci``, the interval.
     extra : dict of str to Dataset
         Groups added by `with_groups`.
+
+    Examples
+    --------
+    >>> import bayesglm as bg
+    >>> fit = bg.Model("damage ~ temperature", bg.datasets.challenger()).fit("mle")
+    >>> fit.coef.round(2).to_dict()
+    {'Intercept': 15.04, 'temperature': -0.23}
+    >>> fit.predict({"temperature": [31, 70]}).round(2)
+    array([1.  , 0.23])
+    >>> [float(end[0].round(2)) for end in fit.predict_interval({"temperature": 31})]
+    [1.0, 0.48, 1.0]
+    >>> fit.with_cov("HC3").summary()["std_error"].round(3).to_dict()
+    {'Intercept': 6.541, 'temperature': 0.1}
     """
 
     spec: Spec
@@ -209,6 +222,13 @@ class Fit:
             r_hat, ess_bulk and ess_tail for draws, or k_hat and ess (importance) for ``laplace``
             and ``svi``. With networks there are rows for their inputs too, and a column ``scale``: what each input does to p ("probability"), beside the
             coefficients of the linear part ("link", or "ratio").
+
+        Examples
+        --------
+        >>> import bayesglm as bg
+        >>> fit = bg.Model("damage ~ temperature", bg.datasets.challenger()).fit("mle")
+        >>> fit.summary(exponentiate=True)["estimate"]["temperature"].round(3).item()  # odds ratio
+        0.793
         """
         return summaries.summary_table(self, level=level, exponentiate=exponentiate, ci=ci)
 
@@ -418,25 +438,3 @@ class Fit:
             ),
             data=data,
         )
-
-
-def load(path: Any, custom: Mapping[str, Any] | None = None) -> Fit:
-    """Read a fit that `Fit.save` wrote. Nothing in the file is executed.
-
-    Parameters
-    ----------
-    path : str or Path
-        The file.
-    custom : mapping, optional
-        Links and functions of your own that the fit needs, by name.
-
-    Returns
-    -------
-    Fit
-
-    Raises
-    ------
-    StorageError
-        If the file is missing, damaged, foreign, or from a newer version.
-    """
-    return Fit(**storage.read(path, custom or {}))

@@ -326,6 +326,16 @@ class Model:
         -----
         BayesGLMWarning
             Once, with every finding that is more than a note.
+
+        Examples
+        --------
+        >>> import bayesglm as bg
+        >>> model = bg.Model("damage ~ temperature", bg.datasets.challenger())
+        >>> for method in ("mle", "map", "laplace"):
+        ...     print(method, model.fit(method).coef.round(1).to_dict())
+        mle {'Intercept': 15.0, 'temperature': -0.2}
+        map {'Intercept': 12.1, 'temperature': -0.2}
+        laplace {'Intercept': 13.9, 'temperature': -0.2}
         """
         fit = fit_model(
             self.spec,
@@ -354,6 +364,13 @@ class Model:
         DataTree
             Groups ``prior`` (parameters, link scale), ``prior_predictive`` (``y``) and
             ``observed_data``.
+
+        Examples
+        --------
+        >>> import bayesglm as bg
+        >>> model = bg.Model("damage ~ temperature", bg.datasets.challenger())
+        >>> model.prior_predictive(100)["prior_predictive"]["y"].shape
+        (1, 100, 23)
         """
         import xarray as xr
 

@@ -74,6 +74,7 @@ FLOORS = {
     "serialize": 6,
     "storage": 6,
     "fit": 6,
+    "loading": 6,
     "packing": 6,
     "progress": 6,
     # 7 questions
@@ -137,6 +138,7 @@ SIDEWAYS = {
         *("tables", "datatree", "requested", "predicting", "printing", "storage", "summaries"),
         *("implied", "standard_errors"),
     },
+    "loading": {"fit", "storage"},
     "requested": {"datatree"},
     "printing": {"tables", "intervals"},
     "packing": {"datatree", "storage"},
