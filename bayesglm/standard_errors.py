@@ -40,7 +40,7 @@ def recomputed(fit: Fit, cov: str, information: str, cluster: str | None) -> np.
         sigma *= np.sqrt(n / max(n - len(fit.terms), 1))
     codes = None if cluster is None else fit.design.cluster(cluster)
     return covariance(
-        fit.target_with() if codes is None else fit.target_with(cluster=codes),
+        fit.target if codes is None else fit.target_with(cluster=codes),
         fit.result.flat,
         cov=cov,
         information=information,

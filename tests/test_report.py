@@ -167,6 +167,7 @@ def test_findings_come_first_and_colour_the_verdict(tmp_path):
     data = {"y": [0, 0, 0, 1, 1, 1], "dose": [1.0, 2, 3, 5, 6, 7]}
     fit = bg.Model("y ~ dose", data).fit("map")
     found = page(bg.report(fit, tmp_path / "r.html"))
+    assert "No warnings ; the notes say" in found.text
     assert found.text.index("separate the outcome") < found.text.rindex(
         "The question and the model"
     )

@@ -10,15 +10,13 @@ import numpy as np
 from bayesglm.canvas import ACCENT, COLOURS, FAINT, axes_on, label_of, plain
 from bayesglm.errors import SpecificationError, explain, suggest
 from bayesglm.fit import Fit
+from bayesglm.tables import RATIOS
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
 __all__ = ["coefficients", "intervals"]
-
-# What exp of a coefficient is, by link.
-RATIOS = {"logit": "odds ratio", "log": "risk ratio", "cloglog": "hazard ratio"}
 
 
 def coefficients(

@@ -35,7 +35,8 @@ def section(material: Material) -> Section:
     if design.aggregated:
         pairs.append(("Trials", f"{design.effective:,.10g}, counted by row"))
     if design.kept is not None:
-        pairs.append(("Rows left out", f"{int((~design.kept).sum()):,}, with missing values"))
+        why = ", with missing values" if fit.spec.missing == "drop" else ", of weight 0"
+        pairs.append(("Rows left out", f"{int((~design.kept).sum()):,}{why}"))
     else:
         pairs.append(("Missing values", "none"))
     if fit.spec.weights is not None:

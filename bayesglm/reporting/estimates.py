@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bayesglm.canvas import label_of
-from bayesglm.plots.forest import RATIOS, coefficients
+from bayesglm.plots.forest import coefficients
 from bayesglm.reporting.blocks import (
     Block,
     Gallery,
@@ -22,6 +22,7 @@ from bayesglm.reporting.blocks import (
     number,
 )
 from bayesglm.reporting.pictures import picture
+from bayesglm.tables import RATIOS
 
 __all__ = ["section"]
 
