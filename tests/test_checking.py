@@ -128,4 +128,4 @@ def test_answers_draw_themselves(data, tmp_path):
     curve = asks["curve"].plot(figsize=(5, 3)).axes[0]
     assert curve.get_xlabel() == "x"
     assert [text.get_text() for text in curve.get_legend().get_texts()] == ["a", "b"]
-    assert curve.get_ylabel() == "probability"
+    assert curve.get_ylabel() == "P(y)"
