@@ -17,6 +17,7 @@ from bayesglm.columns import facts
 from bayesglm.encoding import Encoding, learn, used
 from bayesglm.errors import DataError, Finding, SpecificationError, explain
 from bayesglm.formulas import Formula, split
+from bayesglm.grouping import Grouping, Groups, read_groups, split_groups
 from bayesglm.inputs import Inputs, read_inputs, split_inputs
 from bayesglm.merging import Repeated, repeats, repeats_of_matrix, sliceable
 from bayesglm.outcome import Outcome, respond
@@ -72,6 +73,8 @@ class Design:
         The user's data, by reference (for clusters).
     inputs : tuple of Inputs
         Those of the predictors beside the linear part.
+    groups : tuple of Grouping
+        Factors with group-level effects.
     context : mapping or None
         The user's own functions in the formula.
     findings : tuple of Finding
@@ -99,6 +102,7 @@ class Design:
     context: Mapping[str, Any] | None = None
     findings: tuple[Finding, ...] = field(default_factory=tuple)
     given: tuple[str, ...] = ()
+    groups: tuple[Grouping, ...] = ()
 
     @property
     def n(self) -> int:
@@ -221,7 +225,9 @@ def build(
         network.name: split_inputs(network.formula, formula, known, context, named)
         for network in spec.add
     }
-    columns = dict.fromkeys(name for part in (formula, *added.values()) for name in part.columns)
+    grouped = split_groups(formula, known, context, named)
+    parts = (formula, *added.values(), *grouped)
+    columns = dict.fromkeys(name for part in parts for name in part.columns)
     wanted = [*columns, *(name for name in named if name not in own)]
     frame = frames.select(data, wanted)
     for name, values in own.items():
@@ -229,7 +235,7 @@ def build(
     if not len(frame):
         raise DataError(explain("the data have no rows"))
     frame, kept, findings = complete(frame, spec.missing, spec.weights)
-    design = partial(_assemble, spec, formula, added, source=data, context=context)
+    design = partial(_assemble, spec, formula, added, grouped, source=data, context=context)
     live = row_weights(frame, spec)[0] > 0
     if live.all():
         return design(frame, kept, findings)
@@ -253,6 +259,7 @@ def _assemble(
     spec: Spec,
     formula: Formula,
     added: Mapping[str, Formula],
+    grouped: Sequence[Groups],
     frame: pd.DataFrame,
     kept: np.ndarray | None,
     findings: tuple[Finding, ...],
@@ -282,7 +289,7 @@ def _assemble(
         encoding, matrix, structure = learn(formula, known, context)
     if known is not rows:
         matrix = encoding.apply(rows, context)
-    if not encoding.names and not added:
+    if not encoding.names and not added and not grouped:
         raise DataError(explain("the model has no coefficients", formula=formula.text))
     refuse_infinite(matrix, encoding.terms)
     mass = weights * counted
@@ -301,6 +308,7 @@ def _assemble(
     )
     for part in inputs:
         refuse_infinite(part.matrix, part.terms)
+    groups = tuple(read_groups(each, frame, live, context) for each in grouped)
     return Design(
         matrix=matrix,
         intercept=encoding.intercept,
@@ -319,6 +327,7 @@ def _assemble(
         kept=kept,
         source=source,
         inputs=inputs,
+        groups=groups,
         context=context,
         findings=(
             *findings,
@@ -326,6 +335,7 @@ def _assemble(
             *encoding.single_levels(),
             *far_columns(columns),
             *odd_outcomes(y, counted, weights, spec),
+            *(finding for each in groups for finding in each.findings(weights)),
         ),
     )
 

@@ -9,12 +9,12 @@ import ast
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from bayesglm.errors import FormulaError, explain
 from bayesglm.expressions import called, check, check_quotes, split_top
 
-__all__ = ["Formula", "split"]
+__all__ = ["Bar", "Formula", "split"]
 
 # More terms than this are a slip, such as a power of many columns, and would take hours.
 MOST_TERMS = 100_000
@@ -25,9 +25,23 @@ LONGEST, DEEPEST = 200_000, 50
 DOT = re.compile(r"(?<![\w.)])\.(?![\w.(])")
 
 
+class Bar(NamedTuple):
+    """A group-level term ``(effects | factor)``; ``||`` leaves correlations out.
+
+    ``factor`` holds the columns whose combined levels are the groups.
+    """
+
+    effects: str
+    factor: tuple[str, ...]
+    correlated: bool
+
+
 @dataclass(frozen=True)
 class Formula:
-    """A formula in its parts: outcome, right side without offsets, offsets, columns of each."""
+    """A formula in its parts: outcome, right side, offsets, columns of each, group-level terms.
+
+    The right side, and its columns, are without offsets and group-level terms.
+    """
 
     text: str
     left: str
@@ -35,6 +49,7 @@ class Formula:
     offsets: tuple[str, ...]
     left_columns: tuple[str, ...]
     right_columns: tuple[str, ...]
+    bars: tuple[Bar, ...] = ()
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -72,30 +87,21 @@ def split(text: str, known: list[str], *, context: Mapping[str, Any], taken: set
         raise FormulaError(explain('a formula has the form "y ~ x1 + x2"', formula=text))
     left, right = sides[0][1].strip(), sides[1][1].strip()
     left_columns = _left_columns(left, text)
-    parts = [
-        piece.strip()[len("offset(") : -1]
-        for _, piece in split_top(right, "+-")
-        if _is_offset(piece)
-    ]
+    pieces = split_top(right, "+-")
+    parts = [p.strip()[len("offset(") : -1] for _, p in pieces if _is_offset(p)]
+    bars = tuple(bar for sign, p in pieces if _has_bar(p) for bar in _bars(sign, p, text))
     hidden = {name for part in parts for name in check(part, text, context=context)}
+    hidden |= {name for bar in bars for name in bar.factor}
     rest = [name for name in known if name not in {*left_columns, *taken, *hidden}]
-    right = _without_dots(right, rest)
+    plain = " ".join(f"{sign} {piece.strip()}" for sign, piece in pieces if not _has_bar(piece))
     kept, offsets = [], []
-    for sign, piece in split_top(right, "+-"):
+    for sign, piece in split_top(_without_dots(plain, rest), "+-"):
         if _is_offset(piece):
             if sign == "-":
                 raise FormulaError(explain("an offset can only be added", formula=text))
             offsets.append(piece.strip()[len("offset(") : -1])
-        else:
+        elif piece.strip():
             kept.append(f"{sign} {piece.strip()}")
-        if _has_bar(piece):
-            raise FormulaError(
-                explain(
-                    "group-level terms such as (1 | g) are not available yet",
-                    formula=text,
-                    advice="use the group as a column, C(g)",
-                )
-            )
     right = " ".join(kept).strip().removeprefix("+").strip() or "1"
     columns: dict[str, None] = {}
     functions: set[str] = set()
@@ -122,7 +128,7 @@ def split(text: str, known: list[str], *, context: Mapping[str, Any], taken: set
                 advice="a model cannot predict its outcome from itself",
             )
         )
-    return Formula(text, left, right, tuple(offsets), left_columns, tuple(columns))
+    return Formula(text, left, right, tuple(offsets), left_columns, tuple(columns), bars)
 
 
 def _depth(text: str) -> int:
@@ -268,6 +274,39 @@ def _is_number(name: str) -> bool:
 def _has_bar(piece: str) -> bool:
     inner = piece.strip()
     return inner.startswith("(") and inner.endswith(")") and len(split_top(inner[1:-1], "|")) > 1
+
+
+def _bars(sign: str, piece: str, formula: str) -> list[Bar]:
+    """Return the group-level terms of ``(effects | factor)``: of a/b those of a and of a:b."""
+    parts = [part.strip() for _, part in split_top(piece.strip()[1:-1], "|")]
+    independent = len(parts) == 3 and not parts[1]
+    if sign == "-" or not (len(parts) == 2 or independent) or not (parts[0] and parts[-1]):
+        raise FormulaError(
+            explain(
+                "a group-level term has the form (effects | group), and is added",
+                term=f"{sign} {piece.strip()}".strip("+ "),
+                formula=formula,
+                advice="write (1 | g) for an intercept of each group, (1 + x | g) for a slope too",
+            )
+        )
+    nested = [part.strip() for _, part in split_top(parts[-1], "/")]
+    names: list[str] = []
+    bars = []
+    for level in nested:
+        for _, name in split_top(level, ":"):
+            plain = re.fullmatch(r"\s*(?:`([^`]+)`|([^\W\d][\w.]*))\s*", name)
+            if plain is None or (len(nested) > 1 and ":" in level):
+                raise FormulaError(
+                    explain(
+                        "the group of a group-level term is a column, or columns joined by : or /",
+                        group=parts[-1],
+                        formula=formula,
+                        advice="make a column of anything else; + between groups is (1 | a) + (1 | b)",
+                    )
+                )
+            names.append(plain[1] or plain[2])
+        bars.append(Bar(parts[0], tuple(dict.fromkeys(names)), not independent))
+    return bars
 
 
 def _factors(right: str, formula: str) -> list[str]:

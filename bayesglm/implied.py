@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bayesglm.design import Design
+from bayesglm.group_priors import resolve_groups
 from bayesglm.inference.predictive import prior_eta
 from bayesglm.inference.target import Target, build
 from bayesglm.presets import resolve
@@ -57,8 +58,9 @@ def priors_of(spec: Spec, design: Design) -> Priors:
         y_mean_rows=float(share[w > 0].mean()),
         y_sd_rows=float(share[w > 0].std(ddof=1)) if design.nobs > 1 else 0.0,
     )
+    groups, rest = resolve_groups(spec.prior, design.groups, spec.link)
     found = resolve(
-        spec.prior,
+        rest,
         design.columns,
         link=spec.link,
         family=spec.family,
@@ -66,13 +68,15 @@ def priors_of(spec: Spec, design: Design) -> Priors:
         center=spec.center,
         baseline=baseline,
     )
-    return with_data(found, spec, design)
+    if isinstance(spec.prior, dict) and len(rest) < len(spec.prior) and "custom" not in found.name:
+        found = replace(found, name=f"custom, else {found.name}")
+    return with_data(replace(found, groups=groups), spec, design)
 
 
 def with_data(priors: Priors, spec: Spec, design: Design) -> Priors:
     """Return the priors, able to say what they imply for p on the rows with weight > 0."""
     priors = priors.with_rows(design.matrix, design.offset, design.weights > 0)
-    if not design.inputs:
+    if not (design.inputs or design.groups):
         return priors
     live = np.flatnonzero(design.weights > 0)
     rows = live[np.unique(np.linspace(0, len(live) - 1, min(ROWS, len(live))).astype(int))]
@@ -80,6 +84,7 @@ def with_data(priors: Priors, spec: Spec, design: Design) -> Priors:
         design,
         matrix=design.matrix[rows],
         inputs=tuple(replace(part, matrix=part.matrix[rows]) for part in design.inputs),
+        groups=tuple(replace(part, rows=part.rows[rows]) for part in design.groups),
         **{name: getattr(design, name)[rows] for name in ("y", "trials", "weights", "offset")},
     )
     target = target_of(spec, some, priors)

@@ -187,6 +187,8 @@ def _grouped(keys: Sequence[np.ndarray]) -> Repeats | None:
 class Merged(NamedTuple):
     """Rows as inference takes them; ``copies`` and ``cluster`` are None where nobody asked.
 
+    ``at`` are the places of the rows among those given, None for all of them.
+
     With ``frequency`` weights a merged row has weight 1 and the sums of w y and w t as events and
     trials; with ``sampling`` weights it is one of ``copies`` equal rows, whose weights are added.
     """
@@ -198,6 +200,7 @@ class Merged(NamedTuple):
     offset: np.ndarray
     copies: np.ndarray | None = None
     cluster: np.ndarray | None = None
+    at: np.ndarray | None = None
 
 
 def merge(
@@ -211,6 +214,7 @@ def merge(
     sampling: bool = False,
     numeric: bool = False,
     cluster: np.ndarray | None = None,
+    apart: Sequence[np.ndarray] = (),
 ) -> tuple[Merged, bool]:
     """Merge rows of equal predictors, offset (and weight, cluster, numeric outcome).
 
@@ -226,6 +230,8 @@ def merge(
         The outcome is a number, not a count of events.
     cluster : ndarray of int, optional
         Codes of clusters to keep apart.
+    apart : sequence of ndarray, shape (n,)
+        Other numbers in which merged rows must agree.
 
     Returns
     -------
@@ -243,6 +249,7 @@ def merge(
         extra.append(_factorize(weights))
     if cluster is not None:
         extra.append(cluster.astype(np.int64))
+    extra += [_factorize(each) for each in apart]
     values = whole.values
     found = Repeats(np.zeros(values.shape[0], dtype=np.int64), whole.rows)
     if extra:
@@ -255,9 +262,10 @@ def merge(
     if sampling or numeric:
         copies = found.sums(np.ones(len(y))) if sampling else None
         total = found.sums(weights)
-        return Merged(values, y[at], trials[at], total, offset[at], copies, groups), True
+        return Merged(values, y[at], trials[at], total, offset[at], copies, groups, at), True
     total = found.sums(weights * trials)
     some = total > 0
     events = np.where(some, found.sums(weights * y), 0.0)
     counts = np.where(some, total, 1.0)
-    return Merged(values, events, counts, some.astype(float), offset[at], None, groups), True
+    live = some.astype(float)
+    return Merged(values, events, counts, live, offset[at], None, groups, at), True

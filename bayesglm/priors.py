@@ -19,6 +19,7 @@ from bayesglm.precision import scope
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bayesglm.group_priors import GroupPrior
     from bayesglm.links import Link
 
 __all__ = ["Baseline", "ColumnFacts", "Priors", "describe"]
@@ -109,8 +110,10 @@ class Priors:
         Matrix and offset of the rows for which the implied p is shown.
     networks : tuple of (str, Distribution)
         Of the weights of networks, by site.
+    groups : tuple of GroupPrior
+        Of how groups vary, one for each factor.
     sampler : callable or None
-        With networks: prior draws of eta for some rows, shape (draws, rows), by number and seed.
+        With networks or groups: prior draws of eta for some rows, shape (draws, rows), by number and seed.
     """
 
     name: str
@@ -125,6 +128,7 @@ class Priors:
     gaussian: bool = False
     rows: Any = None
     networks: tuple[tuple[str, Distribution], ...] = ()
+    groups: tuple[GroupPrior, ...] = ()
     sampler: Any = None
 
     @property
@@ -136,7 +140,8 @@ class Priors:
     def _named(self) -> list[tuple[str, Distribution | None]]:
         head = [("Intercept (centred)", self.intercept)] if self.has_intercept else []
         tail = [("sigma", self.sigma)] if self.gaussian else []
-        return [*head, *zip(self.terms, self.beta, strict=True), *self.networks, *tail]
+        varying = [named for group in self.groups for named in group.named]
+        return [*head, *zip(self.terms, self.beta, strict=True), *self.networks, *varying, *tail]
 
     def table(self) -> pd.DataFrame:
         """Return one row for each parameter: distribution, location, scale, central 95 %.
@@ -262,6 +267,7 @@ class Priors:
     def __repr__(self) -> str:
         """Return the table as text, with what it implies for p."""
         shown = [(term, describe(prior)) for term, prior in self._named]
+        shown += [(f"cor_{g.name}", g.told) for g in self.groups if g.correlated]
         width = max((len(term) for term, _ in shown), default=4) + 2
         lines = [f'prior "{self.name}", link {self.link.label}']
         lines += [f"  {term:<{width}}{text}" for term, text in shown]

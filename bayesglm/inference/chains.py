@@ -82,7 +82,7 @@ class Chains:
         self.data = target.arrays
         self.number = target.data.y.dtype
         self.length = kernel.block_length(*target.data.parts[0].matrix.shape[::-1])
-        self.frame: tuple[np.ndarray, np.ndarray] = np.empty(0), np.empty(0)
+        self.frame: tuple[np.ndarray, Any] = np.empty(0), np.empty(0)
         self.units: list[Unit] = []
         self.round, self.warmed, self.sampling = 0, 0, False
         self.compiled = False
@@ -91,8 +91,7 @@ class Chains:
     # -- programs -------------------------------------------------------------------------------
 
     def _place(self) -> dict[str, Any]:
-        mode, w = (jnp.asarray(part, self.number) for part in self.frame)
-        frame = kernel.Frame(mode, w)
+        frame = jax.tree.map(lambda part: jnp.asarray(part, self.number), kernel.Frame(*self.frame))
         return {
             "structure": self.target.structure,
             "data": self.data,
@@ -106,7 +105,7 @@ class Chains:
             return jnp.stack([jax.random.fold_in(key, number) for key in self.keys])
         return jax.random.fold_in(self.keys[unit], number)
 
-    def begin(self, mode: np.ndarray, w: np.ndarray, starts: np.ndarray | None = None) -> None:
+    def begin(self, mode: np.ndarray, w: Any, starts: np.ndarray | None = None) -> None:
         """Start a round of warm-up in new coordinates, at flat vectors (chains, size) if given."""
         self.frame = mode, w
         size = self.target.size
@@ -202,7 +201,9 @@ class Chains:
             "together": self.together,
             "units": [{"block": unit.block, "done": unit.done} for unit in units],
         }
-        arrays = {"mode": self.frame[0], "w": self.frame[1]}
+        mode, w = self.frame
+        parts = w._asdict() if isinstance(w, kernel.Blocks) else {"w": w}
+        arrays = {"mode": mode} | {f"frame_{name}": part for name, part in parts.items()}
         for number, unit in enumerate(units):
             leaves = jax.tree.leaves(unit.state)
             arrays |= {f"{number}_leaf_{i}": _plain(leaf) for i, leaf in enumerate(leaves)}
@@ -220,7 +221,9 @@ class Chains:
         try:
             self.round, self.warmed = int(words["round"]), int(words["warmed"])
             self.sampling, self.together = bool(words["sampling"]), bool(words["together"])
-            self.begin(arrays["mode"], arrays["w"])
+            parts = [arrays.get(f"frame_{name}") for name in kernel.Blocks._fields]
+            w = kernel.Blocks(*parts) if parts[0] is not None else arrays["frame_w"]
+            self.begin(arrays["mode"], w)
             for number, (told, unit) in enumerate(zip(words["units"], self.units, strict=True)):
                 leaves, tree = jax.tree.flatten(unit.state)
                 leaves = [

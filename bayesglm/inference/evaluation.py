@@ -85,7 +85,8 @@ def evaluate(target: Target, flat: np.ndarray) -> dict[str, Any]:
 def named_draws(target: Target, flat: np.ndarray) -> dict[str, np.ndarray]:
     """Return draws by the user's names from flat ones (c, s, size).
 
-    Intercept, beta (c, s, p), sigma, and of each network its weights and its projection.
+    Intercept, beta (c, s, p), sigma; of each network its weights and its projection; of each factor
+    its standard deviations, correlations and effects.
     """
     with scope(target.precision):
         data = target.arrays
@@ -99,6 +100,8 @@ def named_draws(target: Target, flat: np.ndarray) -> dict[str, np.ndarray]:
     wanted = ["Intercept", "beta", "sigma"]
     for predictor, _ in target.networks:
         wanted += [*(site.name for site in predictor.sites), predictor.projection]
+    for group, _ in target.groups:
+        wanted += [f"sd_{group.name}", f"cor_{group.name}", group.name]
     found = {name: found[name] for name in wanted if name in found}
     found["beta"] = found["beta"][..., : target.p]
     return found

@@ -2,8 +2,8 @@
 
     flat = mode + W z,   W W' the inverse Hessian at the mode,
 
-so that in z the posterior is nearly a standard normal. W is a matrix, or in high dimension the
-diagonal of one. The data are arguments: one program serves every chain, every round of warm-up and
+so that in z the posterior is nearly a standard normal. W is a matrix; in high dimension the
+diagonal of one, or with group effects the blocks that are not 0. The data are arguments: one program serves every chain, every round of warm-up and
 every data set of the same padded size.
 """
 
@@ -23,6 +23,7 @@ from bayesglm.generative import Data, Structure, log_density
 
 __all__ = [
     "DENSE",
+    "Blocks",
     "Frame",
     "Kernel",
     "advance",
@@ -51,14 +52,39 @@ class Kernel(NamedTuple):
     max_tree_depth: int
 
 
+class Blocks(NamedTuple):
+    """W where the last unknowns are the effects of groups, independent given all else.
+
+        (first, last) = (outer e, effects e + inner s),   z = (e, s)
+
+    with ``outer`` (d, d), ``effects`` (G q, d) and ``inner`` (G, q, q).
+    """
+
+    outer: Any
+    effects: Any
+    inner: Any
+
+    def times(self, z: Array) -> Array:
+        """Return W z; axes before the last are kept."""
+        d, (g, q) = self.outer.shape[0], self.inner.shape[:2]
+        e, s = z[..., :d], z[..., d:].reshape(*z.shape[:-1], g, q)
+        own = jnp.sum(self.inner * s[..., None, :], axis=-1).reshape(*z.shape[:-1], g * q)
+        return jnp.concatenate([e @ self.outer.T, e @ self.effects.T + own], axis=-1)
+
+
 class Frame(NamedTuple):
-    """The change of coordinates flat = mode + W z; ``w`` has shape (size, size) or (size,)."""
+    """The change of coordinates flat = mode + W z.
+
+    ``w`` has shape (size, size), or (size,) for a diagonal, or is `Blocks`.
+    """
 
     mode: Array
-    w: Array
+    w: Any
 
     def flat(self, z: Array) -> Array:
         """Map z to flat coordinates."""
+        if isinstance(self.w, Blocks):
+            return self.mode + self.w.times(z)
         return self.mode + (self.w * z if self.w.ndim == 1 else self.w @ z)
 
 
@@ -79,12 +105,18 @@ def precondition(hessian: np.ndarray, *, dense: bool = True) -> np.ndarray:
     return np.asarray(scale[:, None] * np.linalg.inv(factor).T)
 
 
-def locate(mode: np.ndarray, w: np.ndarray, flat: np.ndarray) -> np.ndarray:
+def locate(mode: np.ndarray, w: Any, flat: np.ndarray) -> np.ndarray:
     """Return z of flat vectors (k, size)."""
+    if isinstance(w, Blocks):
+        d, (g, q) = w.outer.shape[0], w.inner.shape[:2]
+        moved = flat - mode
+        e = np.linalg.solve(w.outer, moved[:, :d].T).T
+        own = (moved[:, d:] - e @ w.effects.T).reshape(len(flat), g, q, 1)
+        return np.concatenate([e, np.linalg.solve(w.inner, own).reshape(len(flat), -1)], axis=1)
     return (flat - mode) / w if w.ndim == 1 else np.linalg.solve(w, (flat - mode).T).T
 
 
-def learn(mode: np.ndarray, w: np.ndarray, flat: np.ndarray) -> np.ndarray:
+def learn(mode: np.ndarray, w: Any, flat: np.ndarray) -> Any:
     """Return W as draws (k, size) have it, correlations drawn in by k / (k + 5 + size).
 
     A covariance of few draws is noise, hence the shrinkage towards its diagonal. Draws beyond three (robust) standard deviations are pulled back to there: of heavy tails, whose variance may
@@ -95,6 +127,13 @@ def learn(mode: np.ndarray, w: np.ndarray, flat: np.ndarray) -> np.ndarray:
     reach = 3 * (high - low) / 1.349
     z = np.clip(z, middle - reach, middle + reach)
     variance = np.maximum(z.var(axis=0), 1e-20)
+    if isinstance(w, Blocks):
+        d, (g, q) = w.outer.shape[0], w.inner.shape[:2]
+        share = len(z) / (len(z) + 5 + d)
+        cov = share * np.cov(z[:, :d], rowvar=False).reshape(d, d)
+        root = np.linalg.cholesky(cov + (1 - share) * np.diag(variance[:d]))
+        inner = w.inner * np.sqrt(variance[d:]).reshape(g, 1, q)
+        return Blocks(w.outer @ root, w.effects @ root, inner)
     if w.ndim == 1:
         return np.asarray(w * np.sqrt(variance))
     share = len(z) / (len(z) + 5 + z.shape[1])

@@ -14,6 +14,7 @@ from bayesglm.inference import laplace, nuts, variational
 from bayesglm.inference.ahead import load
 from bayesglm.inference.covariance import gauss_newton_at, gradient_at, hessian_at, invert
 from bayesglm.inference.evaluation import eta_draws, evaluate, named_draws, relative_to
+from bayesglm.inference.hierarchical import start_of
 from bayesglm.inference.importance import Certificate
 from bayesglm.inference.kernel import DENSE, precondition
 from bayesglm.inference.local import LARGEST_HESSIAN, local_optima, starts
@@ -89,6 +90,8 @@ def posterior(
         if method == "laplace":
             return _laplace_of_networks(target, options, seed, report)
         return _nuts_of_networks(target, options, seed, report, checkpoint)
+    if target.groups:
+        return _nuts_of_groups(target, options, seed, report, checkpoint)
     optimum = find_mode(target, {}, jacobian=True)
     refuse_divergence(target, optimum)
     hessian = hessian_at(target, optimum.flat, information="observed", jacobian=True)
@@ -321,6 +324,39 @@ def _nuts_of_networks(
     # The mean of weights that are not identified means nothing: the best draw stands for all.
     best = np.unravel_index(np.argmax(draws.stats["lp"]), draws.stats["lp"].shape)
     return _sampled(target, draws, settings, draws.flat[best], trained.flat[0], ())
+
+
+def _nuts_of_groups(
+    target: Target,
+    options: Mapping[str, Any],
+    seed: int,
+    report: Report,
+    checkpoint: Checkpoint | None = None,
+) -> Result:
+    """Sample around the top of the marginal density, informed factors in centred form."""
+    start = start_of(target)
+    settings = nuts.Settings(**options)
+    draws = nuts.sample(
+        start.target,
+        start.mode,
+        start.w,
+        settings=settings,
+        seed=seed,
+        watched=partial(_varying, start.target),
+        report=report,
+        checkpoint=checkpoint,
+    )
+    draws = replace(draws, flat=start.back(draws.flat))
+    center = draws.flat.mean(axis=(0, 1))
+    return _sampled(target, draws, settings, center, start.back(start.mode), ())
+
+
+def _varying(target: Target, flat: np.ndarray) -> np.ndarray:
+    """Return the draws of coefficients and of what says how effects vary, (chains, draws, k)."""
+    named = named_draws(target, flat)
+    head = [named[name][..., None] for name in ("Intercept",) if name in named]
+    sds = [named[f"sd_{group.name}"] for group, _ in target.groups]
+    return np.concatenate([*head, named["beta"], *sds], axis=-1)
 
 
 def _sampled(

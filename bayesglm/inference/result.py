@@ -51,6 +51,13 @@ class Result:
         Residual standard deviation of the ``gaussian`` family.
     weights : dict of ndarray
         Weights of networks at the optimum, by site.
+    groups : dict of ndarray
+        Of group-level effects at the optimum: ``sd_<g>`` (q,), ``cor_<g>`` (q, q), ``<g>`` (G, q),
+        standard errors of the first and last under ``..._std_error``.
+    joint : dict of ndarray
+        How coefficients and effects vary together, in a Gaussian approximation: ``theta`` (k, d)
+        and ``<g>`` (G q, d) times the same d standard normal numbers; the effects of the largest
+        factor vary besides by ``inner`` (G, q, q).
     members : ndarray, shape (k, size) or None
         An ensemble of optima in flat coordinates, each with an equal share.
     profile : dict of float to ndarray, shape (k, 2)
@@ -77,6 +84,8 @@ class Result:
     flat_draws: np.ndarray | None = None
     sigma: float | None = None
     weights: dict[str, np.ndarray] = field(default_factory=dict)
+    groups: dict[str, np.ndarray] = field(default_factory=dict)
+    joint: dict[str, np.ndarray] = field(default_factory=dict)
     members: np.ndarray | None = None
     profile: dict[float, np.ndarray] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)

@@ -28,6 +28,7 @@ from bayesglm.inference.covariance import covariance, gauss_newton_at, hessian_a
 from bayesglm.inference.evaluation import evaluate, named_draws
 from bayesglm.inference.local import LARGEST_HESSIAN, TRAINING, local_optima
 from bayesglm.inference.mode import checked, find_mode, refuse_divergence, runs_away
+from bayesglm.inference.multilevel import marginal_mode, refuse_options
 from bayesglm.inference.posterior import posterior
 from bayesglm.inference.result import Result
 from bayesglm.inference.starting import refuse_impossible
@@ -96,10 +97,14 @@ def _run(
     if reduced:
         refuse_unsuitable(target, weights_kind)
     tolerant = options.get("separation") == "warn"
+    if target.groups:
+        refuse_options(target, method, options)
     if target.flat_priors:
         refuse_impossible(target, one_outcome=not (reduced or tolerant))
     if method in ("nuts", "laplace", "svi", "auto"):
         return posterior(target, method, options, seed, report, checkpoint)
+    if target.groups:
+        return marginal_mode(target, method, options)
     members, words = None, dict[str, Any]()
     if reduced:
         optimum, words = reduce_bias(target, options)

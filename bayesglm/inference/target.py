@@ -24,6 +24,7 @@ from numpyro.distributions import Distribution, biject_to, constraints
 
 from bayesglm.errors import InferenceError, explain
 from bayesglm.generative import Data, Structure
+from bayesglm.grouped import Grouped, GroupedPart, bind_groups
 from bayesglm.matrices import MIN_COLUMNS, MIN_ROWS, bucket, pad_rows, place
 from bayesglm.merging import merge
 from bayesglm.neural import Neural, bind
@@ -142,6 +143,12 @@ class Target:
         """The networks beside the linear part, each with its arrays."""
         pairs = zip(self.structure.predictors, self.data.parts, strict=True)
         return tuple((p, part) for p, part in pairs if isinstance(p, Neural))
+
+    @property
+    def groups(self) -> tuple[tuple[Grouped, GroupedPart], ...]:
+        """The factors with group-level effects, each with its arrays; the largest is the last."""
+        pairs = zip(self.structure.predictors, self.data.parts, strict=True)
+        return tuple((p, part) for p, part in pairs if isinstance(p, Grouped))
 
     @property
     def breadth(self) -> int:
@@ -313,6 +320,8 @@ def build(
     """
     number = dtype(precision)
     p, first = len(design.terms), int(design.intercept)
+    # Every padding column would cost a column of the marginal likelihood's Hessian.
+    padded = padded and not design.groups
     columns = bucket(p + first, MIN_COLUMNS) if padded else p + first
     center = np.asarray(priors.center, dtype=float)
     given, together = merge(
@@ -321,6 +330,7 @@ def build(
         sampling=sampling,
         numeric=family.has_sigma,
         cluster=cluster,
+        apart=[each for group in design.groups for each in group.keys],
     )
     rows = bucket(len(given.y), MIN_ROWS) if padded else len(given.y)
     matrix = place(
@@ -358,6 +368,15 @@ def build(
         parts.append(added[1])
         sites += added[0].sites
         size += added[0].size
+    for group, prior in sorted(
+        zip(design.groups, priors.groups, strict=True), key=lambda pair: pair[0].size
+    ):
+        known = group.rows if given.at is None else group.rows[given.at]
+        bound = bind_groups(group, known, prior, first=size, flat=flat, number=number)
+        predictors.append(bound[0])
+        parts.append(bound[1])
+        sites += bound[0].sites
+        size += bound[0].size
     if family.has_sigma:
         sites.append(Site("sigma", (size,), ()))
         size += 1
