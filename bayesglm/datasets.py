@@ -213,6 +213,53 @@ def spector() -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
+def cbpp() -> pd.DataFrame:
+    """Return new cases of contagious bovine pleuropneumonia in 15 herds of zebu cattle.
+
+    Returns
+    -------
+    pandas.DataFrame
+        56 rows: ``herd`` (1 to 15), ``period`` (1 to 4, of some months each), ``size`` (animals in
+        the herd at its beginning) and ``incidence`` (new cases in it).
+
+    References
+    ----------
+    .. [1] Lesnoff, M., Laval, G., Bonnet, P. et al. (2004). Within-herd spread of contagious bovine
+       pleuropneumonia in Ethiopian highlands. Preventive Veterinary Medicine, 64(1), 27-40.
+
+    Examples
+    --------
+    >>> herds = cbpp()
+    >>> herds.groupby("period")[["incidence", "size"]].sum().to_numpy().tolist()
+    [[61, 278], [17, 212], [14, 197], [7, 155]]
+    """
+    import pandas as pd
+
+    columns = {
+        "herd": [
+            *(1, 1, 1, 1, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 6, 6, 6, 6, 7, 7),
+            *(7, 7, 8, 9, 9, 9, 9, 10, 10, 10, 10, 11, 11, 11, 11, 12, 12, 12, 12, 13),
+            *(13, 13, 13, 14, 14, 14, 14, 15, 15, 15, 15),
+        ],
+        "period": [
+            *(1, 2, 3, 4, 1, 2, 3, 1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 4, 1, 2),
+            *(3, 4, 1, 1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 4, 1, 2),
+            *(3, 4, 1, 2, 3, 4),
+        ],
+        "size": [
+            *(14, 12, 9, 5, 22, 18, 21, 22, 16, 16, 20, 10, 10, 9, 6, 18, 25, 24, 4, 17),
+            *(17, 18, 20, 16, 10, 9, 5, 34, 9, 6, 8, 6, 22, 22, 18, 22, 25, 27, 22, 22),
+            *(10, 8, 6, 5, 21, 24, 19, 23, 19, 2, 3, 2, 19, 15, 15, 15),
+        ],
+        "incidence": [
+            *(2, 3, 4, 0, 3, 1, 1, 8, 2, 0, 2, 2, 0, 2, 0, 5, 0, 0, 1, 3, 0, 0, 1, 8, 1),
+            *(3, 0, 12, 2, 0, 0, 0, 1, 1, 0, 2, 0, 5, 3, 1, 2, 1, 0, 0, 1, 2, 0, 0, 11),
+            *(0, 0, 0, 1, 1, 1, 0),
+        ],
+    }
+    return pd.DataFrame(columns)
+
+
 def bioassay() -> pd.DataFrame:
     """Return four groups of five animals, each given one dose of a chemical.
 

@@ -26,6 +26,7 @@ __all__ = ["assemble", "attributes", "dataset", "words_of"]
 # What the attributes of an approximation say besides.
 CERTIFICATE = ("k_hat", "importance_ess", "verdict", "independent_draws")
 
+# Dimensions by the name of a variable; those of groups have names made of theirs.
 DIMS: dict[str, list[str]] = {"beta": ["term"], "y": ["obs"]}
 
 
@@ -52,7 +53,7 @@ def dataset(
     for name, array in values.items():
         extra = np.ndim(array) - len(sample_dims)
         # A network's weights have dimensions of their own, named as ArviZ does.
-        own = DIMS.get(name, [f"{name}_dim_{axis}" for axis in range(extra)])
+        own = _own_dims(name, extra, coords)
         dims = [*sample_dims, *own]
         variables[name] = (dims, array)
         used.update(dims)
@@ -61,6 +62,19 @@ def dataset(
         length = next(iter(values.values())).shape[sample_dims.index(dim)]
         chosen[dim] = np.arange(length)
     return xr.Dataset(variables, coords=chosen)
+
+
+def _own_dims(name: str, number: int, coords: Mapping[str, Any]) -> list[str]:
+    if name in DIMS:
+        return DIMS[name]
+    kind, _, group = name.partition("_")
+    if f"{name}_group" in coords:
+        return [f"{name}_group", f"{name}_effect"]
+    if name.endswith("_std_error"):
+        return _own_dims(name.removesuffix("_std_error"), number, coords)
+    if f"{group}_effect" in coords and kind in ("sd", "cor"):
+        return [f"{group}_effect", f"{group}_effect_"][:number]
+    return [f"{name}_dim_{axis}" for axis in range(number)]
 
 
 def words_of(fit: Fit) -> dict[str, Any]:
@@ -111,7 +125,12 @@ def coordinates(design: Design) -> dict[str, Any]:
     if labels is not None and index.dtype.kind not in "iu":
         # Over the labels of pandas, not of NumPy: a date is then the same text after a round trip.
         index = np.array([str(label) for label in labels], dtype=str)
-    return {"term": np.array(design.terms, dtype=str), "obs": index}
+    found = {"term": np.array(design.terms, dtype=str), "obs": index}
+    for group in design.groups:
+        effects = np.array(group.terms, dtype=str)
+        found |= {f"{group.name}_group": np.array(group.labels, dtype=str)}
+        found |= {f"{group.name}_effect": effects, f"{group.name}_effect_": effects}
+    return found
 
 
 def assemble(
@@ -146,7 +165,7 @@ def assemble(
         point["beta"] = result.theta[int(design.intercept) :]
         if result.sigma is not None:
             point["sigma"] = np.asarray(result.sigma)
-        point |= result.weights
+        point |= result.weights | result.groups
         estimate = dataset(point, coords, sample_dims=())
         names = [*(["Intercept"] if design.intercept else []), *design.terms]
         estimate["cov"] = (("coefficient", "coefficient_"), result.cov)

@@ -226,7 +226,7 @@ def build(
         for network in spec.add
     }
     grouped = split_groups(formula, known, context, named)
-    parts = (formula, *added.values(), *grouped)
+    parts: tuple[Any, ...] = (formula, *added.values(), *grouped)
     columns = dict.fromkeys(name for part in parts for name in part.columns)
     wanted = [*columns, *(name for name in named if name not in own)]
     frame = frames.select(data, wanted)

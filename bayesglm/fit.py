@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from bayesglm import (
     datatree,
+    group_effects,
     predicting,
     printing,
     requested,
@@ -19,7 +20,8 @@ from bayesglm import (
     summaries,
     tables,
 )
-from bayesglm.errors import DataError, Finding, SpecificationError, Status, explain
+from bayesglm.errors import DataError, SpecificationError, Status, explain
+from bayesglm.estimates import Estimates
 from bayesglm.generative import model
 from bayesglm.implied import target_of
 
@@ -27,11 +29,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-    from bayesglm.design import Design
-    from bayesglm.inference.result import Result
+    from bayesglm.group_effects import Which
     from bayesglm.inference.target import Target
-    from bayesglm.priors import Priors
-    from bayesglm.spec import Spec
 
 __all__ = ["Fit"]
 
@@ -40,25 +39,10 @@ LARGEST = 256 * 2**20
 
 
 @dataclass(frozen=True)
-class Fit:
+class Fit(Estimates):
     """What a model's ``fit`` returns.
 
-    Attributes
-    ----------
-    spec : Spec
-        The words of the model.
-    design : Design
-        Its data, encoded.
-    priors : Priors
-        The priors in numbers; of no effect on an MLE.
-    result : Result
-        Estimates, draws and statistics as NumPy arrays.
-    seconds : float
-        Wall time of the fit, compilation included.
-    errors : dict
-        ``cov``, ``information`` and ``cluster`` as used for the covariance; ``ci``, the interval.
-    extra : dict of str to Dataset
-        Groups added by `with_groups`.
+    Its fields and estimates are those of `Estimates`.
 
     Examples
     --------
@@ -73,110 +57,6 @@ class Fit:
     >>> fit.with_cov("HC3").summary()["std_error"].round(3).to_dict()
     {'Intercept': 6.541, 'temperature': 0.1}
     """
-
-    spec: Spec
-    design: Design
-    priors: Priors
-    result: Result
-    seconds: float
-    errors: dict[str, Any] = field(default_factory=dict)
-    extra: dict[str, xr.Dataset] = field(default_factory=dict)
-
-    # -- what was estimated ---------------------------------------------------------------------
-
-    @property
-    def method(self) -> str:
-        """The method: ``"mle"``, ``"map"``, ``"laplace"``, ``"svi"`` or ``"nuts"``."""
-        return self.result.method
-
-    @property
-    def status(self) -> Status:
-        """How the fit ended."""
-        return self.result.status
-
-    @property
-    def terms(self) -> tuple[str, ...]:
-        """Names of the coefficients, ``Intercept`` first where there is one."""
-        return (("Intercept",) if self.design.intercept else ()) + tuple(self.design.terms)
-
-    @property
-    def coef(self) -> pd.Series:
-        """Estimates (posterior means) by term, on the link scale."""
-        import pandas as pd
-
-        return pd.Series(
-            self.result.theta, index=pd.Index(self.terms, name="term"), name="estimate"
-        )
-
-    @property
-    def vcov(self) -> pd.DataFrame:
-        """Covariance of the estimates (of the posterior), terms by terms, link scale squared."""
-        import pandas as pd
-
-        return pd.DataFrame(self.result.cov, index=list(self.terms), columns=list(self.terms))
-
-    @property
-    def nobs(self) -> int:
-        """Rows with positive weight."""
-        return int(self.design.nobs)
-
-    @property
-    def loglik(self) -> float:
-        """Sum of w log p at the estimate (posterior mean), binomial coefficients included (log)."""
-        return self.result.loglik
-
-    @property
-    def loss(self) -> float:
-        """Mean binary cross-entropy (half the mean squared error for ``gaussian``)."""
-        return self.result.loss
-
-    @property
-    def parameters(self) -> int:
-        """Number of estimated parameters, sigma included."""
-        return len(self.terms) + int(self.spec.family.has_sigma)
-
-    @property
-    def aic(self) -> float:
-        """Akaike's criterion, -2 loglik + 2 k; of an MLE only (bias reduced: at that estimate)."""
-        self._only_mle("aic")
-        return -2 * self.loglik + 2 * self.parameters
-
-    @property
-    def bic(self) -> float:
-        """Schwarz's criterion, -2 loglik + k log(nobs), nobs in rows as R; of an MLE only."""
-        self._only_mle("bic")
-        return float(-2 * self.loglik + self.parameters * np.log(self.nobs))
-
-    @property
-    def deviance(self) -> float:
-        """Twice the log likelihood ratio to the saturated model (RSS for ``gaussian``)."""
-        if self.spec.family.has_sigma:
-            return 2 * self.loss * self.design.effective
-        y, t, w = self.design.y, self.design.trials, self.design.weights
-        from scipy.special import xlogy
-
-        saturated = np.sum(w * (xlogy(y, y / t) + xlogy(t - y, (t - y) / t)))
-        return float(2 * (saturated + self.loss * self.design.effective))
-
-    def _only_mle(self, name: str) -> None:
-        if self.method != "mle":
-            raise SpecificationError(
-                explain(
-                    f"{name} is defined for maximum likelihood",
-                    method=self.method,
-                    advice='use fit("mle"), or LOO (arviz.loo) on the posterior',
-                )
-            )
-
-    @property
-    def history(self) -> np.ndarray:
-        """Loss after each step of the optimiser (negative ELBO for svi, empty for other draws)."""
-        return self.result.history
-
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """What a reader of this fit must know."""
-        return (*self.design.findings, *self.spec.link.findings(), *self.result.findings)
 
     @property
     def posterior(self) -> xr.Dataset:
@@ -232,11 +112,25 @@ class Fit:
         """
         return summaries.summary_table(self, level=level, exponentiate=exponentiate, ci=ci)
 
-    def theta_draws(self) -> np.ndarray:
-        """Return the draws of the coefficients, shape (chains, draws, k), link scale."""
-        draws = self.result.draws
-        head = [draws["Intercept"][..., None]] if self.design.intercept else []
-        return np.concatenate([*head, draws["beta"]], axis=-1)
+    def group_table(self, group: str | None = None, level: float = 0.95) -> pd.DataFrame:
+        """Return the effects of the groups of a factor, with how far they are shrunk.
+
+        Parameters
+        ----------
+        group : str, optional
+            The factor; may be absent where there is one.
+        level : float
+            Coverage of the equal-tailed interval.
+
+        Returns
+        -------
+        DataFrame
+            Indexed by group (and term, where several effects vary): estimate, std_error, lower,
+            upper on the link scale, as differences from the population; shrinkage, the share of the
+            variance between groups that is left unknown (1: nothing is known of this group but that
+            it is one of them); trials, the weighted number in the data.
+        """
+        return group_effects.group_table(self, group, level)
 
     def __str__(self) -> str:
         """Return header, table and findings as text."""
@@ -339,6 +233,8 @@ class Fit:
         kind: Literal["response", "link", "outcome"] = "response",
         draws: bool = False,
         *,
+        groups: Which = "all",
+        new_groups: Literal["error", "sample", "zero"] = "error",
         seed: int = 0,
     ) -> np.ndarray:
         """Predict for the rows of the data, or of new data.
@@ -352,6 +248,12 @@ class Fit:
             the number of events, without ``draws``).
         draws : bool
             Return one row for each posterior draw.
+        groups : "all", None or sequence of str
+            Factors whose group-level effects count; None is the population level, a group whose
+            effects are 0.
+        new_groups : {"error", "sample", "zero"}
+            What a group gets that was not there in training: "sample" draws its effects (a point
+            fit: averages over their distribution), "zero" is a middling group.
         seed : int
             Fixes simulated outcomes.
 
@@ -361,10 +263,24 @@ class Fit:
             Posterior means (values at the estimate for a point fit), or all s draws, in the rows
             of ``newdata``.
         """
-        return predicting.predict(self, newdata, kind=kind, draws=draws, seed=seed)
+        return predicting.predict(
+            self,
+            newdata,
+            kind=kind,
+            draws=draws,
+            seed=seed,
+            groups=groups,
+            new_groups=new_groups,
+        )
 
     def predict_interval(
-        self, newdata: Any = None, level: float = 0.95
+        self,
+        newdata: Any = None,
+        level: float = 0.95,
+        *,
+        groups: Which = "all",
+        new_groups: Literal["error", "sample", "zero"] = "error",
+        seed: int = 0,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the probability of the event with its interval, for each row.
 
@@ -377,13 +293,22 @@ class Fit:
             As for `predict`.
         level : float
             Coverage.
+        groups, new_groups, seed
+            As for `predict`.
 
         Returns
         -------
         estimate, lower, upper : ndarray, shape (n,)
             Probability scale.
         """
-        return predicting.interval(self, newdata, tables.check_level(level))
+        return predicting.interval(
+            self,
+            newdata,
+            tables.check_level(level),
+            groups=groups,
+            new_groups=new_groups,
+            seed=seed,
+        )
 
     def to_numpyro(self) -> tuple[Callable[..., None], tuple[Any, ...], dict[str, Any]]:
         """Return the fit's NumPyro model and its arguments, to go on from there.

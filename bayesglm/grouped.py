@@ -3,8 +3,7 @@
     eta_i += a_i' u_g(i),   u_g = L z_g,   z_g ~ Normal(0, 1),   L L' = the covariance of u
 
 with L = diag(sd) times the Cholesky factor of the correlations, block by block. This is the
-non-centred form; in the centred one u_g itself is the unknown, which samples better where every
-group has many rows (Betancourt & Girolami 2015, "Hamiltonian Monte Carlo for hierarchical models").
+non-centred form (Betancourt & Girolami 2015, "Hamiltonian Monte Carlo for hierarchical models").
 """
 
 from __future__ import annotations
@@ -63,8 +62,6 @@ class Grouped:
         Where the unknowns begin in the flat vector: sd, correlations, effects.
     tied : bool
         Whether all effects have one standard deviation.
-    centered : bool
-        Whether the effects themselves are the unknowns, not z.
     """
 
     name: str
@@ -72,7 +69,6 @@ class Grouped:
     blocks: tuple[int, ...]
     first: int
     tied: bool = False
-    centered: bool = False
 
     @property
     def width(self) -> int:
@@ -104,11 +100,6 @@ class Grouped:
         """Number of unknowns."""
         return self.shape_size + self.levels * self.width
 
-    @property
-    def effects(self) -> str:
-        """Name of the site of the effects."""
-        return self.name if self.centered else f"z_{self.name}"
-
     def _factor_name(self, k: int) -> str:
         return f"chol_{self.name}" + (f"_{k}" if len(self.correlated) > 1 else "")
 
@@ -122,7 +113,7 @@ class Grouped:
             found.append(Site(self._factor_name(k), range(at, at + number), (number,)))
             at += number
         places = range(at, at + self.levels * self.width)
-        return (*found, Site(self.effects, places, (self.levels, self.width)))
+        return (*found, Site(f"z_{self.name}", places, (self.levels, self.width)))
 
     def factor(self, sd: Array, correlations: Sequence[Array]) -> Array:
         """Return L from standard deviations and Cholesky factors of correlations, shape (q, q)."""
@@ -146,18 +137,11 @@ class Grouped:
         if found:
             units = factor / sd[:, None]
             numpyro.deterministic(f"cor_{self.name}", units @ units.T)
-        if not self.centered:
-            shape = (self.levels, self.width)
-            z = numpyro.sample(
-                self.effects, dist.Normal(jnp.zeros(shape, sd.dtype), 1.0).to_event(2)
-            )
-            effects = numpyro.deterministic(self.name, z @ factor.T)
-        elif self.correlated:
-            normal = dist.MultivariateNormal(jnp.zeros(self.width, sd.dtype), scale_tril=factor)
-            effects = numpyro.sample(self.effects, normal.expand((self.levels,)).to_event(1))
-        else:
-            scale = jnp.broadcast_to(jnp.diagonal(factor), (self.levels, self.width))
-            effects = numpyro.sample(self.effects, dist.Normal(0.0, scale).to_event(2))
+        shape = (self.levels, self.width)
+        z = numpyro.sample(
+            f"z_{self.name}", dist.Normal(jnp.zeros(shape, sd.dtype), 1.0).to_event(2)
+        )
+        effects = numpyro.deterministic(self.name, z @ factor.T)
         return jnp.sum(part.matrix * effects[part.codes], axis=1)
 
 

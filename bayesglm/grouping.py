@@ -15,16 +15,33 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bayesglm.encoding import Encoding, learn
-from bayesglm.errors import DataError, Finding, FormulaError, explain
+from bayesglm.errors import (
+    DataError,
+    Finding,
+    FormulaError,
+    SpecificationError,
+    explain,
+    suggest,
+)
 from bayesglm.formulas import Formula, split
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Effects", "GroupRows", "Grouping", "Groups", "read_groups", "split_groups"]
+__all__ = [
+    "Effects",
+    "GroupRows",
+    "Grouping",
+    "Groups",
+    "NewGroups",
+    "read_groups",
+    "split_groups",
+]
 
 # Names that other variables of a posterior have.
 TAKEN = ("Intercept", "beta", "sigma", "y", "term", "obs", "chain", "draw", "coefficient")
+# What new groups may get.
+NEW = ("error", "zero", "sample")
 # Levels named in a message.
 NAMED = 5
 
@@ -81,6 +98,33 @@ class Groups:
 
 
 @dataclass(frozen=True)
+class NewGroups:
+    """What groups get that were not there in training, and the seed of what is drawn."""
+
+    kind: str = "error"
+    seed: int = 0
+
+    @classmethod
+    def make(cls, kind: str, seed: int = 0) -> NewGroups:
+        """Check the word.
+
+        Raises
+        ------
+        SpecificationError
+            If it is not known.
+        """
+        if kind not in NEW:
+            raise SpecificationError(
+                explain(
+                    f"unknown new_groups{suggest(str(kind), NEW)}",
+                    new_groups=kind,
+                    advice="use one of " + ", ".join(map(repr, NEW)),
+                )
+            )
+        return cls(kind, seed)
+
+
+@dataclass(frozen=True)
 class GroupRows:
     """Rows as a grouping factor sees them.
 
@@ -92,14 +136,17 @@ class GroupRows:
         What multiplies the effects of the group.
     unseen : tuple of str
         Names of the groups with codes -1, -2, ...
+    new : NewGroups
+        What these get.
     """
 
     codes: np.ndarray
     matrix: np.ndarray
     unseen: tuple[str, ...] = ()
+    new: NewGroups = NewGroups()
 
     def __getitem__(self, part: Any) -> GroupRows:
-        return GroupRows(self.codes[part], self.matrix[part], self.unseen)
+        return replace(self, codes=self.codes[part], matrix=self.matrix[part])
 
 
 @dataclass(frozen=True)
@@ -147,6 +194,11 @@ class Grouping:
         return len(self.levels) * len(self.terms)
 
     @property
+    def parameters(self) -> int:
+        """Number of standard deviations and correlations."""
+        return len(self.terms) + sum(size * (size - 1) // 2 for size in self.blocks)
+
+    @property
     def keys(self) -> list[np.ndarray]:
         """What rows must share to be one row to the factor."""
         varying = [values for values in self.rows.matrix.T if (values != values[0]).any()]
@@ -157,15 +209,37 @@ class Grouping:
         """Names of the groups, the parts of a nested one joined by a colon."""
         return [_label(level) for level in self.levels]
 
-    def apply(self, frame: pd.DataFrame, context: Mapping[str, Any] | None) -> GroupRows:
-        """Return rows as the factor sees them."""
+    def apply(
+        self,
+        frame: pd.DataFrame,
+        context: Mapping[str, Any] | None,
+        new: NewGroups | None = None,
+    ) -> GroupRows:
+        """Return rows as the factor sees them.
+
+        Raises
+        ------
+        DataError
+            For a new group, where these are an error.
+        """
+        policy = NewGroups() if new is None else new
         place = {level: code for code, level in enumerate(self.levels)}
         # By equality, so that 2.0 is the group 2.
         given, seen = _coded(frame, self.groups.factor)
-        new = [level for level in seen if level not in place]
-        table = {level: -1 - k for k, level in enumerate(new)} | place
+        unseen = [level for level in seen if level not in place]
+        names = tuple(map(_label, unseen))
+        if unseen and policy.kind == "error":
+            raise DataError(
+                explain(
+                    f"groups of {self.name} were not there in training",
+                    levels=list(names[:NAMED]),
+                    advice='use new_groups="sample" (drawn from their distribution), "zero" (a '
+                    "middling group), or groups=None (no group at all)",
+                )
+            )
+        table = {level: -1 - k for k, level in enumerate(unseen)} | place
         codes = np.array([table[level] for level in seen], dtype=np.int64)[given]
-        return GroupRows(codes, _effects(self.groups, frame, context), tuple(map(_label, new)))
+        return GroupRows(codes, _effects(self.groups, frame, context), names, policy)
 
     def findings(self, weights: np.ndarray) -> tuple[Finding, ...]:
         """Return what is odd about the groups of the rows with weight > 0."""
@@ -198,6 +272,7 @@ def _coded(frame: pd.DataFrame, factor: Sequence[str]) -> tuple[np.ndarray, list
 
     parts, levels = [], []
     for name in factor:
+        known: Any
         values = frame[name]
         if isinstance(values.dtype, pd.CategoricalDtype):
             values = values.cat.remove_unused_categories()
@@ -209,7 +284,7 @@ def _coded(frame: pd.DataFrame, factor: Sequence[str]) -> tuple[np.ndarray, list
                 # Mixed kinds have no order; what cannot be hashed is no group.
                 codes, known = _unsorted(values, name)
         parts.append(np.asarray(codes, dtype=np.int64))
-        levels.append([v.item() if isinstance(v, np.generic) else v for v in known])
+        levels.append([v.item() if isinstance(v, np.generic) else v for v in list(known)])
     whole = parts[0]
     for codes, known in zip(parts[1:], levels[1:], strict=True):
         whole = whole * len(known) + codes

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from bayesglm.rows import RESERVED, column, evaluated, refuse_infinite
 
 if TYPE_CHECKING:
     from bayesglm.design import Design
+    from bayesglm.grouping import GroupRows, NewGroups
 
 __all__ = ["NewRows", "encode"]
 
@@ -31,6 +32,8 @@ class NewRows:
     findings : tuple of Finding
     inputs : tuple of ndarray, shape (n, q)
         Of the predictors beside the linear part, standardised as in training.
+    groups : mapping of str to GroupRows
+        By factor, those that were asked for.
     """
 
     matrix: Any
@@ -38,6 +41,7 @@ class NewRows:
     index: Any
     findings: tuple[Finding, ...] = ()
     inputs: tuple[np.ndarray, ...] = ()
+    groups: Mapping[str, GroupRows] = field(default_factory=dict)
 
     def __getitem__(self, part: slice) -> NewRows:
         return NewRows(
@@ -46,6 +50,7 @@ class NewRows:
             None if self.index is None else self.index[part],
             self.findings,
             tuple(values[part] for values in self.inputs),
+            {name: rows[part] for name, rows in self.groups.items()},
         )
 
     @property
@@ -54,7 +59,12 @@ class NewRows:
         return len(self.offset)
 
 
-def encode(design: Design, newdata: Any) -> NewRows:
+def encode(
+    design: Design,
+    newdata: Any,
+    groups: Collection[str] | None = None,
+    new: NewGroups | None = None,
+) -> NewRows:
     """Encode new data with what was learned in training.
 
     Parameters
@@ -64,6 +74,10 @@ def encode(design: Design, newdata: Any) -> NewRows:
     newdata : DataFrame, dict or array
         The columns of the right side (an array for a model of arrays); scalars of a dict are
         repeated.
+    groups : collection of str, optional
+        Factors with group-level effects whose columns are needed; all if absent.
+    new : NewGroups, optional
+        What new groups get; an error if absent.
 
     Raises
     ------
@@ -75,6 +89,9 @@ def encode(design: Design, newdata: Any) -> NewRows:
     wanted = list(design.formula.right_columns)
     for inputs in design.inputs:
         wanted += [name for name in inputs.formula.right_columns if name not in wanted]
+    asked = [each for each in design.groups if groups is None or each.name in groups]
+    for each in asked:
+        wanted += [name for name in each.groups.columns if name not in wanted]
     if design.offset_column is not None:
         if design.offset_column.startswith(RESERVED):
             raise DataError(
@@ -99,7 +116,8 @@ def encode(design: Design, newdata: Any) -> NewRows:
     added = tuple(inputs.apply(frame, design.context) for inputs in design.inputs)
     for inputs, values in zip(design.inputs, added, strict=True):
         refuse_infinite(values, inputs.terms)
-    return NewRows(matrix, offset, frame.index, found, added)
+    rows = {each.name: each.apply(frame, design.context, new) for each in asked}
+    return NewRows(matrix, offset, frame.index, found, added, rows)
 
 
 def _encode_arrays(design: Design, newdata: Any) -> NewRows:

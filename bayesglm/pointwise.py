@@ -10,7 +10,7 @@ import numpy as np
 
 from bayesglm.effects.rows import Rows, rows_of
 from bayesglm.precision import in_double
-from bayesglm.predicting import eta, points_of
+from bayesglm.predicting import averaged_points, eta, points_of
 
 if TYPE_CHECKING:
     from bayesglm.fit import Fit
@@ -26,6 +26,7 @@ def taken(rows: Rows, at: np.ndarray) -> Rows:
         matrix=rows.matrix[at],
         offset=rows.offset[at],
         inputs=tuple(values[at] for values in rows.inputs),
+        groups={name: group[at] for name, group in rows.groups.items()},
         weights=rows.weights[at],
     )
 
@@ -58,7 +59,7 @@ def log_likelihoods(
         rows = replace(found, offset=design.offset, weights=design.weights)
     points = points_of(fit)
     if mean:
-        points = replace(points, theta=points.theta.mean(axis=0, keepdims=True))
+        points = averaged_points(points)
     values = eta(fit, points, taken(rows, at).plain(slice(None)))
     return values, _log_p(data, fit, values, at, mean)
 

@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from bayesglm.errors import BayesGLMWarning, DataError, SpecificationError, explain
+from bayesglm.group_effects import GroupPoints, Which, chosen, group_points, known_groups
+from bayesglm.grouping import NewGroups
 from bayesglm.inference.evaluation import named_draws
 from bayesglm.inference.predictive import networks_eta
 from bayesglm.inference.target import against
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["eta", "interval", "points_of", "predict", "response"]
 
 KINDS = ("response", "link", "outcome")
+# Of the quadrature over new groups.
+NODES = 32
 # Bytes that a block of draws may take.
 MEMORY = 64 * 2**20
 
@@ -39,17 +43,28 @@ class _Points:
     theta: np.ndarray
     flat: np.ndarray | None
     projections: Mapping[str, np.ndarray]
+    groups: tuple[GroupPoints, ...] = ()
 
     def __getitem__(self, part: slice | np.ndarray) -> _Points:
         flat = None if self.flat is None else self.flat[part]
         chosen = {name: values[part] for name, values in self.projections.items()}
-        return _Points(self.theta[part], flat, chosen)
+        groups = tuple(each[part] for each in self.groups)
+        return _Points(self.theta[part], flat, chosen, groups)
 
     def __len__(self) -> int:
         return len(self.theta)
 
 
-def predict(fit: Fit, newdata: Any, *, kind: str, draws: bool, seed: int) -> np.ndarray:
+def predict(
+    fit: Fit,
+    newdata: Any,
+    *,
+    kind: str,
+    draws: bool,
+    seed: int,
+    groups: Which = "all",
+    new_groups: str = "error",
+) -> np.ndarray:
     """Predict for rows; see `Fit.predict`."""
     if kind not in KINDS:
         raise SpecificationError(
@@ -57,8 +72,9 @@ def predict(fit: Fit, newdata: Any, *, kind: str, draws: bool, seed: int) -> np.
                 "unknown kind of prediction", kind=kind, advice="use one of " + ", ".join(KINDS)
             )
         )
-    rows, trials = _rows(fit, newdata)
+    rows, trials = _rows(fit, newdata, groups, NewGroups.make(new_groups, seed))
     points = points_of(fit)
+    extra = added_variance(points, rows)
     sigma = fit.result.draws.get("sigma", np.asarray(fit.result.sigma)).ravel()
     out = np.empty((len(points), rows.n)) if draws else np.zeros(rows.n)
     generator = np.random.default_rng(seed)
@@ -67,7 +83,7 @@ def predict(fit: Fit, newdata: Any, *, kind: str, draws: bool, seed: int) -> np.
         part = slice(begin, begin + length)
         values = eta(fit, points[part], rows)
         if kind != "link":
-            values = response(fit, values)
+            values = response(fit, values) if extra is None else averaged(fit, values, extra)
         if kind == "outcome":
             spread = sigma if len(sigma) == 1 else sigma[part]
             simulated = draws
@@ -81,13 +97,21 @@ def predict(fit: Fit, newdata: Any, *, kind: str, draws: bool, seed: int) -> np.
     return out
 
 
-def interval(fit: Fit, newdata: Any, level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def interval(
+    fit: Fit,
+    newdata: Any,
+    level: float,
+    *,
+    groups: Which = "all",
+    new_groups: str = "error",
+    seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return probabilities with their intervals; see `Fit.predict_interval`."""
     tails = (1 - level) / 2, (1 + level) / 2
-    rows, _ = _rows(fit, newdata)
+    rows, _ = _rows(fit, newdata, groups, NewGroups.make(new_groups, seed))
     points = points_of(fit)
     found = np.empty((3, rows.n))
-    width = max(len(points), fit.design.p + 1)
+    width = max(len(points), fit.design.p + 1, *(v.shape[-1] for v in fit.result.joint.values()), 0)
     length = max(1, MEMORY // (8 * width))
     for begin in range(0, rows.n, length):
         part = slice(begin, begin + length)
@@ -100,17 +124,22 @@ def interval(fit: Fit, newdata: Any, level: float) -> tuple[np.ndarray, np.ndarr
             # The estimate of a network comes without a covariance.
             found[0, part], found[1:, part] = response(fit, values[0]), np.nan
         else:
-            found[:, part] = _delta(fit, values[0], some.matrix, tails[1])
+            found[:, part] = _delta(fit, values[0], some, points, tails[1])
     return found[0], found[1], found[2]
 
 
-def _delta(fit: Fit, eta: np.ndarray, matrix: Any, tail: float) -> np.ndarray:
+def _delta(fit: Fit, eta: np.ndarray, some: NewRows, points: _Points, tail: float) -> np.ndarray:
     """Return the response at eta and at the ends of its normal interval, shape (3, n)."""
     from scipy.special import ndtri
 
+    matrix, extra = some.matrix, added_variance(points, some)
     dense = matrix if isinstance(matrix, np.ndarray) else matrix.toarray()
     rows = np.column_stack([np.ones(len(eta)), dense]) if fit.design.intercept else dense
-    variance = np.sum((rows @ fit.result.cov) * rows, axis=1)
+    variance = (
+        _joint_variance(fit, rows, points, some)
+        if some.groups
+        else np.sum((rows @ fit.result.cov) * rows, axis=1)
+    )
     # A sandwich knows no error where a row is alone in its cell: 0, but for rounding.
     scale = 1.0 if fit.result.sigma is None else float(fit.result.sigma) ** 2
     variance[np.abs(variance) < 1e-12 * scale] = 0.0
@@ -120,18 +149,62 @@ def _delta(fit: Fit, eta: np.ndarray, matrix: Any, tail: float) -> np.ndarray:
     ends = np.stack([eta, eta - reach, eta + reach])
     if not fit.spec.family.has_sigma:
         ends = np.clip(ends, *fit.spec.link.domain)
-    return response(fit, ends)
+    found = response(fit, ends).copy()
+    if extra is not None:
+        found[0] = averaged(fit, eta, extra)
+    return found
 
 
-def _rows(fit: Fit, newdata: Any) -> tuple[NewRows, np.ndarray]:
+def _joint_variance(fit: Fit, rows: np.ndarray, points: _Points, some: NewRows) -> np.ndarray:
+    """Return the variance of eta by coefficients and group effects together, shape (n,)."""
+    joint = fit.result.joint
+    if not joint:
+        return np.full(len(rows), np.nan)
+    along, own = rows @ joint["theta"], np.zeros(len(rows))
+    for each in points.groups:
+        if each.name not in some.groups:
+            continue
+        group = some.groups[each.name]
+        known = group.codes >= 0
+        parts = joint[each.name].reshape(*each.effects.shape[1:], -1)
+        columns = group.matrix[known]
+        along[known] += np.einsum("nq,nqd->nd", columns, parts[group.codes[known]])
+        if f"{each.name}_inner" in joint:
+            inner = joint[f"{each.name}_inner"][group.codes[known]]
+            own[known] += np.sum(np.einsum("nq,nqr->nr", columns, inner) ** 2, axis=1)
+        own += each.variance(group)
+    return np.sum(along**2, axis=1) + own
+
+
+def added_variance(points: _Points, rows: NewRows) -> np.ndarray | None:
+    """Return the variance of eta that new groups add to a point estimate, or None."""
+    parts = [
+        each.variance(rows.groups[each.name]) for each in points.groups if each.name in rows.groups
+    ]
+    total = np.sum(parts, axis=0) if parts else np.zeros(1)
+    return total if total.any() else None
+
+
+def averaged(fit: Fit, eta: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    """Return the mean response over normal eta, by Gauss-Hermite quadrature along the last axis."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
+    total = np.zeros_like(eta)
+    for node, weight in zip(nodes, weights / weights.sum(), strict=True):
+        total += weight * response(fit, eta + node * np.sqrt(variance))
+    return total
+
+
+def _rows(fit: Fit, newdata: Any, groups: Which, new: NewGroups) -> tuple[NewRows, np.ndarray]:
     if newdata is None:
         design = fit.design
         if design.frame is None:
             raise DataError(explain("the fit was saved without its data", advice="give newdata"))
         inputs = tuple(part.matrix for part in design.inputs)
-        rows = NewRows(design.matrix, design.offset, design.index, inputs=inputs)
+        rows = NewRows(
+            design.matrix, design.offset, design.index, (), inputs, known_groups(design, groups)
+        )
         return rows, design.trials
-    rows = encode(fit.design, newdata)
+    rows = encode(fit.design, newdata, chosen(fit.design, groups), new)
     if rows.findings:
         import warnings
 
@@ -144,10 +217,11 @@ def points_of(fit: Fit) -> _Points:
     """Return the draws, members or estimate of a fit that predictions are made from."""
     result = fit.result
     if not fit.design.inputs:
+        own = group_points(fit)
         if not result.draws:
-            return _Points(result.theta[None, :], None, {})
+            return _Points(result.theta[None, :], None, {}, own)
         draws = fit.theta_draws()
-        return _Points(draws.reshape(-1, draws.shape[-1]), None, {})
+        return _Points(draws.reshape(-1, draws.shape[-1]), None, {}, own)
     if result.flat_draws is not None:
         flat, named = result.flat_draws, result.draws
     else:
@@ -164,6 +238,15 @@ def points_of(fit: Fit) -> _Points:
     )
 
 
+def averaged_points(points: _Points) -> _Points:
+    """Return the posterior mean of coefficients and group effects, as one point."""
+    groups = tuple(
+        GroupPoints(each.name, each.effects.mean(axis=0, keepdims=True), each.roots[:1])
+        for each in points.groups
+    )
+    return _Points(points.theta.mean(axis=0, keepdims=True), points.flat, {}, groups)
+
+
 def eta(fit: Fit, points: _Points, rows: NewRows) -> np.ndarray:
     """Return eta (link scale), shape (s, n)."""
     first = int(fit.design.intercept)
@@ -174,6 +257,9 @@ def eta(fit: Fit, points: _Points, rows: NewRows) -> np.ndarray:
     values = np.asarray(values) + rows.offset
     if first:
         values += theta[:, :1]
+    for each in points.groups:
+        if each.name in rows.groups:
+            values += each.eta(rows.groups[each.name])
     if points.flat is None:
         return values
     columns = [

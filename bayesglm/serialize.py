@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
+    from bayesglm.group_priors import GroupPrior
+    from bayesglm.grouping import Grouping
     from bayesglm.inputs import Inputs
 
 __all__ = [
@@ -28,6 +30,8 @@ __all__ = [
     "encoding_to_json",
     "frame_from_dataset",
     "frame_to_dataset",
+    "group_prior_to_json",
+    "grouping_to_json",
     "level_from_json",
     "level_to_json",
     "network_from_json",
@@ -258,6 +262,32 @@ def _column_from_json(kind: dict[str, Any], values: np.ndarray) -> Any:
         return pd.Categorical.from_codes(values.astype(np.int64), dtype=dtype)
     # A missing label has code -1.
     return pd.Index([*levels, None])[values] if (values < 0).any() else pd.Index(levels)[values]
+
+
+def grouping_to_json(grouping: Grouping) -> dict[str, Any]:
+    """Return a grouping factor without its rows."""
+    return {
+        "factor": list(grouping.groups.factor),
+        "effects": [
+            {
+                # As it was read: "." may mean other columns later.
+                "right": each.formula.right,
+                "correlated": each.correlated,
+                "encoding": None if each.encoding is None else encoding_to_json(each.encoding),
+            }
+            for each in grouping.groups.effects
+        ],
+        "levels": [[level_to_json(value) for value in level] for level in grouping.levels],
+        "scale": [float(number) for number in grouping.scale],
+    }
+
+
+def group_prior_to_json(prior: GroupPrior) -> dict[str, Any]:
+    """Return the priors of how groups vary."""
+    return {
+        "sd": [prior_to_json(each) for each in prior.sd],
+        "concentration": float(prior.concentration),
+    }
 
 
 def network_to_json(network: Network, inputs: Inputs) -> dict[str, Any]:

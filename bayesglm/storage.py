@@ -26,11 +26,14 @@ from bayesglm.links import Link, get_link
 from bayesglm.merging import Repeated
 from bayesglm.outcome import Outcome
 from bayesglm.priors import ColumnFacts, Priors
+from bayesglm.regrouping import group_priors, with_groups
 from bayesglm.serialize import (
     encoding_from_json,
     encoding_to_json,
     frame_from_dataset,
     frame_to_dataset,
+    group_prior_to_json,
+    grouping_to_json,
     network_from_json,
     network_to_json,
     prior_from_json,
@@ -117,6 +120,8 @@ def _arrays(result: Result, priors: Priors, design: Design, *, data: bool) -> xr
 
     found = {name: getattr(result, name) for name in ARRAYS}
     found["center"] = priors.center
+    found |= {f"joint_{name}": values for name, values in result.joint.items()}
+    found |= {f"group_{name}": values for name, values in result.groups.items()}
     if result.profile:
         found["profile_levels"] = np.array(list(result.profile))
         found["profile"] = np.stack(list(result.profile.values()))
@@ -177,7 +182,9 @@ def _describe(fields: Mapping[str, Any], *, data: bool) -> dict[str, Any]:
             network_to_json(network, inputs)
             for network, inputs in zip(spec.add, design.inputs, strict=True)
         ],
+        "groups": [grouping_to_json(each) for each in design.groups],
         "priors": {
+            "groups": [group_prior_to_json(each) for each in priors.groups],
             "name": priors.name,
             "intercept": prior_to_json(priors.intercept),
             "beta": [prior_to_json(prior) for prior in priors.beta],
@@ -241,6 +248,7 @@ def _fields(tree: xr.DataTree, told: dict[str, Any], custom: Mapping[str, Any]) 
     spec = replace(spec, add=tuple(network_from_json(each, custom) for each in told.get("add", [])))
     design = _design(tree, told["design"], spec, arrays, custom)
     design = replace(design, inputs=tuple(_inputs(each, design) for each in told.get("add", [])))
+    design = with_groups(design, spec, told.get("groups", []))
     words = told["priors"]
     priors = Priors(
         name=words["name"],
@@ -256,6 +264,7 @@ def _fields(tree: xr.DataTree, told: dict[str, Any], custom: Mapping[str, Any]) 
         offset_center=words["offset_center"],
         link=spec.link,
         gaussian=spec.family.has_sigma,
+        groups=group_priors(design, words.get("groups", []), custom),
     )
     if design.matrix is not None:
         priors = with_data(priors, spec, design)
@@ -400,6 +409,10 @@ def _inputs(told: dict[str, Any], design: Design) -> Inputs:
 
 def _result(tree: xr.DataTree, words: dict[str, Any], arrays: xr.Dataset) -> Result:
     found: dict[str, Any] = {name: arrays[name].to_numpy() for name in ARRAYS if name in arrays}
+    for word in ("joint", "group"):
+        held = [str(n) for n in arrays if str(n).startswith(f"{word}_")]
+        values = {n.removeprefix(f"{word}_"): arrays[n].to_numpy() for n in held}
+        found["joint" if word == "joint" else "groups"] = values
     if "profile" in arrays:
         levels = arrays["profile_levels"].to_numpy().tolist()
         found["profile"] = dict(zip(levels, arrays["profile"].to_numpy(), strict=True))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bayesglm import tables
+from bayesglm.group_effects import shape_table
 from bayesglm.input_effects import input_effects
 from bayesglm.intervals import interval_of, profile_limits_of
 
@@ -27,10 +28,18 @@ def summary_table(
     if exponentiate:
         tables.ratio_name(fit.spec.link)
     limits = profile_limits_of(fit, level) if kind == "profile" else None
+    import pandas as pd
+
     linear = _coefficients(fit, level, exponentiate, limits)
+    shapes = shape_table(fit, level)
+    if shapes is not None:
+        if exponentiate:
+            linear["scale"], shapes["scale"] = "ratio", "link"
+        if fit.result.certified:
+            shapes = _certified(fit, shapes)
+        linear = pd.concat([linear, shapes])
     if not fit.design.inputs:
         return linear
-    import pandas as pd
 
     linear["scale"] = "ratio" if exponentiate else "link"
     effects = input_effects(fit)
@@ -74,9 +83,12 @@ def _of_draws(
     fit: Fit, names: tuple[str, ...], draws: np.ndarray, level: float, *, exponentiate: bool
 ) -> pd.DataFrame:
     table = tables.draws_table(names, draws, level=level, exponentiate=exponentiate)
-    if fit.result.certified:
-        # Of independent draws R-hat and ESS would say nothing; the certificate does.
-        table = table.drop(columns=["r_hat", "ess_bulk", "ess_tail"])
-        words = fit.result.options
-        table["k_hat"], table["ess"] = words["k_hat"], words["importance_ess"]
+    return _certified(fit, table) if fit.result.certified else table
+
+
+def _certified(fit: Fit, table: pd.DataFrame) -> pd.DataFrame:
+    # Of independent draws R-hat and ESS would say nothing; the certificate does.
+    table = table.drop(columns=["r_hat", "ess_bulk", "ess_tail"])
+    words = fit.result.options
+    table["k_hat"], table["ess"] = words["k_hat"], words["importance_ess"]
     return table

@@ -33,6 +33,7 @@ FLOORS = {
     "families": 1,
     "matrices": 1,
     "recession": 1,
+    "student_t_tails": 1,
     # 2 data
     "priors": 2,
     "presets": 2,
@@ -42,6 +43,8 @@ FLOORS = {
     "expressions": 2,
     "arithmetic": 2,
     "formulas": 2,
+    "grouping": 2,
+    "group_priors": 2,
     "encoding": 2,
     "materials": 2,
     "outcome": 2,
@@ -55,6 +58,7 @@ FLOORS = {
     # 3 predictors
     "predictors": 3,
     "neural": 3,
+    "grouped": 3,
     # 4 the model, written once
     "generative": 4,
     # 5 inference
@@ -62,6 +66,9 @@ FLOORS = {
     # 6 what came out
     "implied": 6,
     "tables": 6,
+    "estimates": 6,
+    "group_effects": 6,
+    "regrouping": 6,
     "datatree": 6,
     "requested": 6,
     "predicting": 6,
@@ -116,7 +123,7 @@ SIDEWAYS = {
     "families": {"links"},
     "presets": {"priors"},
     "columns": {"priors"},
-    "priors": {"merging"},
+    "priors": {"merging", "group_priors"},
     "arithmetic": {"expressions"},
     "formulas": {"expressions"},
     "encoding": {"materials", "formulas", "expressions"},
@@ -124,19 +131,25 @@ SIDEWAYS = {
     "rows": {"spec", "frames", "arithmetic", "formulas", "priors"},
     "design": {
         *("spec", "frames", "expressions", "formulas", "encoding", "outcome", "columns", "rows"),
-        *("priors", "inputs", "merging"),
+        *("priors", "inputs", "merging", "grouping"),
     },
     "inputs": {"encoding", "formulas", "priors"},
-    "newdata": {"frames", "rows", "design", "merging"},
+    "grouping": {"encoding", "formulas"},
+    "group_priors": {"grouping"},
+    "newdata": {"frames", "rows", "design", "merging", "grouping"},
     "neural": {"predictors"},
+    "grouped": {"predictors"},
     "spec": {"networks"},
+    "predicting": {"group_effects"},
+    "group_effects": {"tables"},
+    "regrouping": {"serialize"},
     "input_effects": {"predicting"},
     "intervals": {"implied"},
-    "summaries": {"tables", "input_effects", "intervals"},
-    "storage": {"serialize", "implied"},
+    "summaries": {"tables", "input_effects", "intervals", "group_effects"},
+    "storage": {"serialize", "implied", "regrouping"},
     "fit": {
         *("tables", "datatree", "requested", "predicting", "printing", "storage", "summaries"),
-        *("implied", "standard_errors"),
+        *("implied", "standard_errors", "estimates", "group_effects"),
     },
     "loading": {"fit", "storage"},
     "requested": {"datatree"},
@@ -163,7 +176,7 @@ ANNOTATIONS = {
     name: {"fit"}
     for name in (
         *("predicting", "printing", "requested", "input_effects", "intervals", "summaries"),
-        *("datatree", "standard_errors"),
+        *("datatree", "standard_errors", "group_effects"),
     )
 }
 # A question that is asked of a model before there is a fit.
@@ -208,6 +221,15 @@ GATHERING = {
 }
 # The words of the options are those that these two understand.
 SIBLINGS = {
+    "inference.marginal": {"inference.bordered"},
+    "inference.multilevel": {
+        *("inference.covariance", "inference.marginal", "inference.mode", "inference.starting"),
+        "inference.verdicts",
+    },
+    "inference.hierarchical": {
+        *("inference.bordered", "inference.marginal", "inference.multilevel"),
+    },
+    "inference.kernel": {"inference.hierarchical"},
     "inference.chains": {"inference.kernel"},
     "inference.nuts": {"inference.kernel", "inference.chains"},
     "inference.verdicts": {"inference.nuts"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,7 @@ from bayesglm.tables import check_level
 
 if TYPE_CHECKING:
     from bayesglm.fit import Fit
+    from bayesglm.group_effects import Which
 
 __all__ = ["COMPARISONS", "comparisons"]
 
@@ -55,6 +56,8 @@ def comparisons(
     level: float = 0.95,
     weights: Any = None,
     memory: int = MEMORY,
+    groups: Which = "all",
+    new_groups: Literal["error", "sample", "zero"] = "error",
 ) -> Any:
     """Compare probabilities as a variable changes and all others stay.
 
@@ -67,7 +70,7 @@ def comparisons(
         (1 by default, and from 0 to 1 where it has these values only), two ends, ``"sd"``,
         ``"2sd"``, ``"iqr"`` or ``"minmax"``; for a factor ``"reference"`` (the default: each level
         with the first), ``"pairwise"``, ``"sequential"``, or two levels.
-    newdata, by, level, weights, memory
+    newdata, by, level, weights, memory, groups, new_groups
         As for `predictions`. With ``by`` the *average* probabilities are compared: the ratio is one
         of averages (a standardised risk ratio), not an average of ratios.
     comparison : {"difference", "ratio", "odds_ratio", "lift", "lnratio", "lnor"}
@@ -111,7 +114,7 @@ def comparisons(
                 advice="use one of " + ", ".join(COMPARISONS),
             )
         )
-    rows = rows_of(fit, newdata, weights)
+    rows = rows_of(fit, newdata, weights, groups, new_groups)
     cells = cells_of(rows, by)
     function, text, scale = COMPARISONS[comparison]
     tables = []

@@ -1,4 +1,4 @@
-"""Slopes through a network: central differences of p."""
+"""Slopes through a network, or with slopes of groups: central differences of p."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _differences(
     """Yield slopes by row or their averages: a ratio is one of a row, so rows come first."""
     versions = [{name: x - step}, {name: x + step}, {}]
     relative, logarithmic = slope[0] == "e", slope[2:] == "ex"
-    total = 0.0
+    total, along = 0.0, 0.0
     for chunk in probabilities(rows, cells_of(rows, None), versions, memory):
         p = chunk.values[None] if chunk.draws is None else chunk.draws
         value = (p[:, [1]] - p[:, [0]]) / (2 * step)
@@ -73,10 +73,23 @@ def _differences(
             value = value / p[:, [2]]
         if logarithmic:
             value = value * x[chunk.cells]
+        jacobian = None
+        if chunk.jacobian is not None:
+            below, above, here = chunk.jacobian
+            jacobian = (above - below) / (2 * step)
+            if relative:
+                ratio = ((p[0, 1] - p[0, 0]) / (2 * step) / p[0, 2])[:, None]
+                jacobian = (jacobian - ratio * here) / p[0, 2][:, None]
+            if logarithmic:
+                jacobian = jacobian * x[chunk.cells][:, None]
         if cells.codes is None:
             drawn = value if len(value) > 1 else None
-            yield Chunk(chunk.cells, value.mean(axis=0), None, drawn)
-        else:
-            total = total + value @ cells.averaging(chunk.cells)
+            moved = None if jacobian is None else jacobian[None]
+            yield Chunk(chunk.cells, value.mean(axis=0), moved, drawn)
+            continue
+        share = cells.averaging(chunk.cells)
+        total = total + value @ share
+        along = along if jacobian is None else along + share.T @ jacobian
     if cells.codes is not None:
-        yield together(np.asarray(total), None)
+        moved = None if np.ndim(along) == 0 else np.asarray(along)[None]
+        yield together(np.asarray(total), moved)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from bayesglm.tables import check_level
 
 if TYPE_CHECKING:
     from bayesglm.fit import Fit
+    from bayesglm.group_effects import Which
 
 __all__ = ["predictions"]
 
@@ -26,6 +27,8 @@ def predictions(
     level: float = 0.95,
     weights: Any = None,
     memory: int = MEMORY,
+    groups: Which = "all",
+    new_groups: Literal["error", "sample", "zero"] = "error",
 ) -> Any:
     """Return probabilities of the event, of each row or averaged over rows.
 
@@ -45,6 +48,11 @@ def predictions(
         Weights of averages; the model's own, times trials, for the data, and 1 for new data.
     memory : int
         Bytes that blocks, and the draws or Jacobian kept behind the table, may take.
+    groups : "all", None or sequence of str
+        Factors whose group-level effects count; None is the population level. A point fit's errors
+        take these effects as known.
+    new_groups : {"error", "sample", "zero"}
+        As for `Fit.predict`; of a point fit "sample" is refused.
 
     Returns
     -------
@@ -62,7 +70,7 @@ def predictions(
     1      0.23      0.105  0.085   0.49           70
     """
     level, memory = check_level(level), check_memory(memory)
-    rows = rows_of(fit, newdata, weights)
+    rows = rows_of(fit, newdata, weights, groups, new_groups)
     cells = cells_of(rows, by)
     columns, behind = collect(
         rows,

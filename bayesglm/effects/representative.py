@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from bayesglm.effects.contrasts import levels_of
-from bayesglm.effects.rows import Rows, check_variable, rows_of, variables_of
+from bayesglm.effects.rows import Rows, check_variable, group_columns, rows_of, variables_of
 from bayesglm.errors import DataError, SpecificationError, explain
 
 if TYPE_CHECKING:
@@ -72,11 +72,12 @@ def grid(
             explain("the fit was saved without its data", advice="make the rows by hand")
         )
     rows = rows_of(model, None, None)
+    names, beside = variables_of(rows.fit), _beside(rows)
     wanted = {
-        check_variable(rows.fit, name): _listed(rows, name, value) for name, value in values.items()
+        name if name in beside else check_variable(rows.fit, name): _listed(rows, name, value)
+        for name, value in values.items()
     }
-    names = variables_of(rows.fit)
-    extra = [name for name in rows.frame.columns if name in _beside(rows) and name not in names]
+    extra = [name for name in rows.frame.columns if name in beside and name not in names]
     if kind == "counterfactual":
         base = rows.frame[[*names, *extra]]
         combined = [
@@ -94,7 +95,9 @@ def grid(
 
 
 def _beside(rows: Rows) -> set[str]:
-    return {rows.fit.design.offset_column or ""}
+    """Return the columns beside the variables that rows must have: offset, groups."""
+    design = rows.fit.design
+    return {design.offset_column or "", *group_columns(design, rows.groups)}
 
 
 def _listed(rows: Rows, name: str, value: Any) -> list[Any]:
@@ -111,7 +114,8 @@ def _listed(rows: Rows, name: str, value: Any) -> list[Any]:
 def _typical(rows: Rows, name: str) -> Any:
     """Return the most frequent level, or the mean (of whole numbers the median), by weight."""
     values, weights = rows.column(name), rows.weights
-    if name in variables_of(rows.fit) and levels_of(rows, name):
+    factors = {column for each in rows.fit.design.groups for column in each.groups.factor}
+    if name in factors or (name in variables_of(rows.fit) and levels_of(rows, name)):
         import pandas as pd
 
         totals = pd.Series(weights).groupby(np.asarray(values, dtype=object)).sum()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +11,8 @@ import numpy as np
 from bayesglm import frames
 from bayesglm.errors import DataError, SpecificationError, explain, suggest
 from bayesglm.expressions import check
+from bayesglm.group_effects import Which, chosen, known_groups
+from bayesglm.grouping import GroupRows, NewGroups
 from bayesglm.merging import sliceable
 from bayesglm.newdata import NewRows, encode
 from bayesglm.rows import RESERVED, refuse_infinite
@@ -20,7 +22,15 @@ if TYPE_CHECKING:
 
     from bayesglm.fit import Fit
 
-__all__ = ["Cells", "Rows", "cells_of", "check_variable", "rows_of", "variables_of"]
+__all__ = [
+    "Cells",
+    "Rows",
+    "cells_of",
+    "check_variable",
+    "group_columns",
+    "rows_of",
+    "variables_of",
+]
 
 
 @dataclass(frozen=True)
@@ -38,6 +48,10 @@ class Rows:
         Link scale.
     inputs : tuple of ndarray
         Those of networks.
+    groups : mapping of str to GroupRows
+        By factor with group-level effects, those that were asked for.
+    new : NewGroups
+        What groups get that were not there in training.
     weights : ndarray, shape (n,)
         Of the averages over rows.
     source : object
@@ -52,6 +66,8 @@ class Rows:
     matrix: Any
     offset: np.ndarray
     inputs: tuple[np.ndarray, ...]
+    groups: Mapping[str, GroupRows]
+    new: NewGroups
     weights: np.ndarray
     source: Any
     kept: np.ndarray | None
@@ -65,7 +81,9 @@ class Rows:
     def plain(self, part: slice) -> NewRows:
         """Return some rows as they are."""
         inputs = tuple(values[part] for values in self.inputs)
-        return NewRows(_dense(self.matrix[part]), self.offset[part], None, inputs=inputs)
+        groups = {name: rows[part] for name, rows in self.groups.items()}
+        matrix = _dense(self.matrix[part])
+        return NewRows(matrix, self.offset[part], None, inputs=inputs, groups=groups)
 
     def changed(self, part: slice, changes: Mapping[str, Any]) -> NewRows:
         """Return some rows with columns set to a value, or to values for all rows, encoded anew."""
@@ -83,12 +101,19 @@ class Rows:
             return NewRows(matrix, self.offset[part], None)
         frame = self.frame.iloc[part].assign(**new)
         if set(changes) & _in_offset(self.fit):
-            found = encode(design, frame)
-            return NewRows(_dense(found.matrix), found.offset, None, inputs=found.inputs)
+            found = encode(design, frame, self.groups, self.new)
+            return replace(found, matrix=_dense(found.matrix), index=None, findings=())
         matrix = _dense(design.encoding.apply(frame, design.context))
         refuse_infinite(matrix, design.terms)
         inputs = tuple(given.apply(frame, design.context) for given in design.inputs)
-        return NewRows(matrix, self.offset[part], None, inputs=inputs)
+        groups = {
+            each.name: each.apply(frame, design.context, self.new)
+            if set(each.groups.columns) & set(changes)
+            else self.groups[each.name][part]
+            for each in design.groups
+            if each.name in self.groups
+        }
+        return NewRows(matrix, self.offset[part], None, inputs=inputs, groups=groups)
 
     def column(self, name: str) -> pd.Series:
         """Return a column of the user's table, used in the formula or not.
@@ -139,7 +164,9 @@ class Cells:
         return found
 
 
-def rows_of(fit: Any, newdata: Any, weights: Any) -> Rows:
+def rows_of(
+    fit: Any, newdata: Any, weights: Any, groups: Which = "all", new_groups: str = "error"
+) -> Rows:
     """Return the rows a question is about.
 
     Parameters
@@ -149,35 +176,48 @@ def rows_of(fit: Any, newdata: Any, weights: Any) -> Rows:
         None: the training rows.
     weights : str, array or None
         Of averages. None: the model's, times trials; 1 for new data.
+    groups, new_groups
+        As for `Fit.predict`.
     """
     import pandas as pd
 
     design = fit.design
+    new = NewGroups.make(new_groups)
+    if new.kind == "sample" and not fit.result.draws:
+        raise SpecificationError(
+            explain(
+                "the effects of new groups can be drawn from a posterior only",
+                method=fit.method,
+                advice='use fit.predict, which averages over them, new_groups="zero", or fit("nuts")',
+            )
+        )
     if newdata is None:
         if design.frame is None:
             raise DataError(explain("the fit was saved without its data", advice="give newdata"))
         frame = design.frame if design.encoding is not None else _of_arrays(design)
         matrix, offset = sliceable(design.matrix), design.offset
         inputs = tuple(part.matrix for part in design.inputs)
+        known: Mapping[str, GroupRows] = known_groups(design, groups)
         source, kept = design.source, design.kept
         own = design.weights * design.trials
     else:
-        found = encode(design, newdata)
+        found = encode(design, newdata, chosen(design, groups), new)
         matrix, offset, inputs = sliceable(found.matrix), found.offset, found.inputs
-        known = frames.has_names(newdata) or isinstance(newdata, Mapping)
+        known, named = found.groups, frames.has_names(newdata) or isinstance(newdata, Mapping)
         if isinstance(newdata, Mapping):
             # Scalars are repeated, also where they stand for a column of ``by``.
             newdata = frames.select(newdata, frames.column_names(newdata))
-        if known:
+        if named:
             names = variables_of(fit)
-            extra = [name for name in _offset_columns(fit) if name not in names]
+            extra = [*_offset_columns(fit), *group_columns(design, known)]
+            extra = [name for name in dict.fromkeys(extra) if name not in names]
             frame = frames.select(newdata, [*names, *extra])
         else:
             frame = pd.DataFrame(np.asarray(newdata), columns=list(design.given or design.terms))
         if len(frame) != found.n:
             frame = pd.DataFrame(index=range(found.n))
-        source, kept, own = (newdata if known else None), None, np.ones(found.n)
-    rows = Rows(fit, frame, matrix, offset, inputs, own, source, kept, newdata is None)
+        source, kept, own = (newdata if named else None), None, np.ones(found.n)
+    rows = Rows(fit, frame, matrix, offset, inputs, known, new, own, source, kept, newdata is None)
     if weights is None:
         return rows
     values = rows.column(weights) if isinstance(weights, str) else weights
@@ -190,7 +230,7 @@ def rows_of(fit: Any, newdata: Any, weights: Any) -> Rows:
                 rows=rows.n,
             )
         )
-    return Rows(fit, frame, matrix, offset, inputs, own, source, kept, newdata is None)
+    return replace(rows, weights=own)
 
 
 def cells_of(rows: Rows, by: bool | str | list[str] | None) -> Cells:
@@ -236,6 +276,12 @@ def variables_of(fit: Fit) -> list[str]:
     for given in design.inputs:
         found |= dict.fromkeys(given.formula.right_columns)
     return list(found)
+
+
+def group_columns(design: Any, names: Collection[str]) -> list[str]:
+    """Return the columns that the group-level effects of some factors need."""
+    parts = (each.groups.columns for each in design.groups if each.name in names)
+    return list(dict.fromkeys(name for part in parts for name in part))
 
 
 def check_variable(fit: Fit, name: str) -> str:

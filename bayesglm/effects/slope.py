@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -14,12 +14,13 @@ from bayesglm.effects.encodings import derivative_of
 from bayesglm.effects.marginal import SLOPES, slopes_of
 from bayesglm.effects.networks import network_slopes
 from bayesglm.effects.questions import MEMORY, asked, check_memory, collect, stacked
-from bayesglm.effects.rows import cells_of, rows_of
+from bayesglm.effects.rows import cells_of, group_columns, rows_of
 from bayesglm.errors import SpecificationError, explain
 from bayesglm.tables import check_level
 
 if TYPE_CHECKING:
     from bayesglm.fit import Fit
+    from bayesglm.group_effects import Which
 
 __all__ = ["slopes"]
 
@@ -36,6 +37,8 @@ def slopes(
     level: float = 0.95,
     weights: Any = None,
     memory: int = MEMORY,
+    groups: Which = "all",
+    new_groups: Literal["error", "sample", "zero"] = "error",
 ) -> Any:
     """Return slopes of the probability (marginal effects), of each row or averaged.
 
@@ -49,7 +52,7 @@ def slopes(
         Of any method; see `predictions`.
     variables : str or list, optional
         All by default. For a factor: the difference of each level with the first.
-    newdata, by, level, weights, memory
+    newdata, by, level, weights, memory, groups, new_groups
         As for `predictions`. ``by`` averages the slopes of the rows.
     slope : {"dydx", "eyex", "eydx", "dyex"}
         Change of p per unit of x, or elasticities: relative change of p (ey), per relative change
@@ -79,17 +82,21 @@ def slopes(
         raise SpecificationError(
             explain("unknown slope", slope=slope, advice="use one of " + ", ".join(SLOPES))
         )
-    rows = rows_of(fit, newdata, weights)
+    rows = rows_of(fit, newdata, weights, groups, new_groups)
     cells = cells_of(rows, by)
     names = list(wanted(rows, variables))
     numbers = [name for name in names if is_numeric(rows, name)]
     tables: dict[str, Any] = {}
-    if numbers and fit.design.inputs:
+    # The slopes of groups add to those of the encoding.
+    varying = set(group_columns(fit.design, rows.groups))
+    whole = [name for name in numbers if fit.design.inputs or name in varying]
+    plain = [name for name in numbers if name not in whole]
+    if whole:
         tables |= network_slopes(
-            rows, cells, numbers, slope, level=level, memory=memory, shown=SHOWN[slope]
+            rows, cells, whole, slope, level=level, memory=memory, shown=SHOWN[slope]
         )
-    elif numbers:
-        derivatives = [derivative_of(rows, name) for name in numbers]
+    if plain:
+        derivatives = [derivative_of(rows, name) for name in plain]
         columns, behind = collect(
             rows,
             slopes_of(rows, cells, derivatives, slope, memory),
@@ -99,7 +106,7 @@ def slopes(
             level=level,
             memory=memory,
         )
-        labels = [{"term": name, "contrast": SHOWN[slope].format(name)} for name in numbers]
+        labels = [{"term": name, "contrast": SHOWN[slope].format(name)} for name in plain]
         notes = tuple(
             f"{d.name}: a central difference of the encoding, step {d.step:.3g}"
             for d in derivatives
@@ -119,5 +126,6 @@ def slopes(
         )
     if factors:
         words: dict[str, Any] = {"by": by, "level": level, "weights": weights, "memory": memory}
+        words |= {"groups": groups, "new_groups": new_groups}
         tables["factors"] = comparisons(fit, factors, newdata, **words)
     return stacked(list(tables.values()), names)

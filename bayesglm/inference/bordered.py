@@ -17,7 +17,7 @@ from jax import Array
 
 from bayesglm.grouped import Grouped, GroupedPart
 
-__all__ = ["Bordered", "apply", "solve_roots", "sums", "system"]
+__all__ = ["Bordered", "apply", "crossed", "solve_roots", "sums", "system"]
 
 
 class Bordered(NamedTuple):
@@ -43,7 +43,7 @@ def sums(values: Array, codes: Array, levels: int) -> Array:
     return jax.ops.segment_sum(values, codes, levels)
 
 
-def _crossed(
+def crossed(
     w: Array, one: Array, other: Array, a: tuple[Array, int], b: tuple[Array, int]
 ) -> Array:
     """Return the sums of w x x' over pairs of groups, shape (G_a, q_a, G_b q_b)."""
@@ -81,12 +81,12 @@ def system(
     rest = [(p.codes, g.levels) for g, p in groups[:-1]]
     here = (part.codes, main.levels)
     border = jnp.concatenate(
-        [_crossed(w, columns, x, here, each) for x, each in zip(wide[:-1], rest, strict=True)],
+        [crossed(w, columns, x, here, each) for x, each in zip(wide[:-1], rest, strict=True)],
         axis=2,
     )
     lines = []
     for x, each in zip(wide[:-1], rest, strict=True):
-        line = [_crossed(w, x, y, each, other) for y, other in zip(wide[:-1], rest, strict=True)]
+        line = [crossed(w, x, y, each, other) for y, other in zip(wide[:-1], rest, strict=True)]
         lines.append(jnp.concatenate(line, axis=2).reshape(x.shape[1] * each[1], -1))
     dense = jnp.concatenate(lines)
     dense = dense + jnp.eye(len(dense), dtype=w.dtype)

@@ -90,8 +90,11 @@ class Chains:
 
     # -- programs -------------------------------------------------------------------------------
 
+    def _frame(self) -> Any:
+        return kernel.Frame(*self.frame)  # type: ignore[arg-type]
+
     def _place(self) -> dict[str, Any]:
-        frame = jax.tree.map(lambda part: jnp.asarray(part, self.number), kernel.Frame(*self.frame))
+        frame = jax.tree.map(lambda part: jnp.asarray(part, self.number), self._frame())
         return {
             "structure": self.target.structure,
             "data": self.data,
@@ -114,7 +117,7 @@ class Chains:
                 [DISPERSION * jax.random.normal(key, (size,), self.number) for key in self.keys]
             )
         else:
-            z = jnp.asarray(kernel.locate(mode, w, starts), self.number)
+            z = jnp.asarray(kernel.locate(self.target.structure, mode, w, starts), self.number)
         number = STARTS + self.round
         words = self._place()
         if self.together:
@@ -202,8 +205,8 @@ class Chains:
             "units": [{"block": unit.block, "done": unit.done} for unit in units],
         }
         mode, w = self.frame
-        parts = w._asdict() if isinstance(w, kernel.Blocks) else {"w": w}
-        arrays = {"mode": mode} | {f"frame_{name}": part for name, part in parts.items()}
+        parts = jax.tree.leaves(w)
+        arrays = {"mode": mode} | {f"frame_{i}": np.asarray(part) for i, part in enumerate(parts)}
         for number, unit in enumerate(units):
             leaves = jax.tree.leaves(unit.state)
             arrays |= {f"{number}_leaf_{i}": _plain(leaf) for i, leaf in enumerate(leaves)}
@@ -211,7 +214,7 @@ class Chains:
         self.checkpoint.write(words, arrays)
 
     def restore(self, words: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        """Take up the state of a checkpoint.
+        """Take up the state of a checkpoint, in a frame of the kind that is set.
 
         Raises
         ------
@@ -221,9 +224,9 @@ class Chains:
         try:
             self.round, self.warmed = int(words["round"]), int(words["warmed"])
             self.sampling, self.together = bool(words["sampling"]), bool(words["together"])
-            parts = [arrays.get(f"frame_{name}") for name in kernel.Blocks._fields]
-            w = kernel.Blocks(*parts) if parts[0] is not None else arrays["frame_w"]
-            self.begin(arrays["mode"], w)
+            leaves, tree = jax.tree.flatten(self.frame[1])
+            held = [arrays[f"frame_{i}"] for i in range(len(leaves))]
+            self.begin(arrays["mode"], jax.tree.unflatten(tree, held))
             for number, (told, unit) in enumerate(zip(words["units"], self.units, strict=True)):
                 leaves, tree = jax.tree.flatten(unit.state)
                 leaves = [

@@ -1,115 +1,235 @@
-"""Where the sampler starts with group effects, in which coordinates, and how draws come back.
+"""Coordinates in which group effects are nearly independent of how much they vary.
 
-The frame is the Gaussian approximation around the top of the marginal posterior density: the joint
-mode of effects and standard deviations would not do, as its density has spikes where these are small.
+Sampled as they are, effects do badly where their standard deviation is small; in units of it, where
+the data know them well. Here each is sampled in units of what is left unknown of it: with the
+likelihood of a group's effects approximated by exp(b'u - u'Iu / 2), and L as it is in this draw,
+
+    z = H^-1 L'b + H^-T/2 e,   H = 1 + L'I L,   u = L z,   e ~ Normal(0, 1) nearly,
+
+which is the centred form where I is large and the non-centred where it is small, for every group
+and every draw by itself (Papaspiliopoulos, Roberts & Sköld 2007, "A general framework for the
+parametrization of hierarchical models", Statistical Science 22). b moves with the coefficients and
+with the effects of the factors before. The change of variables is exact whatever the approximation:
+its log determinant is part of the density.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
+from bayesglm.generative import Data, Structure
 from bayesglm.grouped import Grouped
 from bayesglm.inference import marginal
-from bayesglm.inference.kernel import Blocks
+from bayesglm.inference.bordered import crossed, solve_roots, sums
 from bayesglm.inference.multilevel import climb
 from bayesglm.precision import scope
 
 if TYPE_CHECKING:
-    from bayesglm.inference.multilevel import Peak
     from bayesglm.inference.target import Target
 
-__all__ = ["Start", "start_of"]
-
-# Effects of which the data know this share of the variance are sampled themselves, others in units
-# of their standard deviation.
-INFORMED = 0.8
+__all__ = ["Hierarchy", "located", "placed", "start_of"]
 
 
-@dataclass(frozen=True)
-class Start:
-    """Where a sampler starts, and in which coordinates.
+class Factor(NamedTuple):
+    """What the data say of the effects u (G, q) of one factor, as a Gaussian likelihood.
 
-    Attributes
-    ----------
-    target : Target
-        The model, with informed factors in centred form.
-    mode : ndarray, shape (size,)
-        Flat coordinates of that target.
-    w : Blocks
-    peak : Peak
-        The top of the marginal posterior density, unconstrained.
+    ``pull`` is b, ``information`` I, (G, q) and (G, q, q); b falls by ``coefficients`` (G, q, k)
+    times the change of the coefficients and ``others`` (G, q, m) times that of the effects before.
     """
 
-    target: Target
-    mode: np.ndarray
-    w: Blocks
-    peak: Peak
-
-    def back(self, flat: np.ndarray) -> np.ndarray:
-        """Return draws (..., size) in the flat coordinates of the model as it was given."""
-        found = flat.copy()
-        for group, _ in self.target.groups:
-            if not group.centered:
-                continue
-            shape = flat[..., group.first : group.effects_at]
-            effects = flat[..., group.effects_at : group.first + group.size]
-            lead = flat.shape[:-1]
-            effects = effects.reshape(*lead, group.levels, group.width)
-            if group.correlated:
-                roots = self._factors(group, shape.reshape(-1, shape.shape[-1]))
-                roots = roots.reshape(*lead, group.width, group.width)
-                z = np.linalg.solve(roots, np.swapaxes(effects, -1, -2))
-                z = np.swapaxes(z, -1, -2)
-            else:
-                z = effects / np.exp(shape)[..., None, :]
-            found[..., group.effects_at : group.first + group.size] = z.reshape(*lead, -1)
-        return found
-
-    def _factors(self, group: Grouped, shapes: np.ndarray) -> np.ndarray:
-        with scope(self.target.precision):
-            return np.asarray(marginal.factor_of_draws(group, jnp.asarray(shapes)))
+    pull: Any
+    information: Any
+    coefficients: Any
+    others: Any
+    effects: Any
 
 
-def start_of(target: Target) -> Start:
-    """Return where a sampler starts.
+class Hierarchy(NamedTuple):
+    """The coordinates: a root of the covariance of v, (k, k), and what is known of each factor."""
+
+    root: Any
+    factors: tuple[Factor, ...]
+
+
+def _predictors(structure: Structure) -> list[Grouped]:
+    return [p for p in structure.predictors if isinstance(p, Grouped)]
+
+
+def _shapes(structure: Structure, v: Array, head: int) -> list[Array]:
+    """Return L of each factor from v in flat coordinates."""
+    found, at = [], head
+    for group in _predictors(structure):
+        found.append(marginal.factor_of(group, v[at : at + group.shape_size], "flat"))
+        at += group.shape_size
+    return found
+
+
+def _middle(factor: Factor, root: Array, moved: Array, before: list[Array]) -> tuple[Array, Array]:
+    """Return the middle of z given all before it, (G, q), and the Cholesky roots of H."""
+    pull = factor.pull - jnp.einsum("gqk,k->gq", factor.coefficients, moved)
+    if before:
+        pull = pull - jnp.einsum("gqm,m->gq", factor.others, jnp.concatenate(before))
+    width = root.shape[0]
+    if width == 1:
+        roots = jnp.sqrt(1 + root[0, 0] ** 2 * factor.information)
+        return root[0, 0] * pull / roots[..., 0] ** 2, roots
+    inner = jnp.einsum("pi,gpq,qj->gij", root, factor.information, root)
+    roots = jnp.linalg.cholesky(inner + jnp.eye(width, dtype=root.dtype))
+    return solve_roots(roots, (pull @ root)[..., None])[..., 0], roots
+
+
+def _split(structure: Structure, z: Array, size: int) -> tuple[Array, list[Array]]:
+    found, at = [], size
+    for group in _predictors(structure):
+        number = group.levels * group.width
+        found.append(z[at : at + number].reshape(group.levels, group.width))
+        at += number
+    return z[:size], found
+
+
+def placed(structure: Structure, mode: Array, w: Hierarchy, z: Array) -> tuple[Array, Array]:
+    """Map sampled coordinates to flat ones; return these and the log determinant of the map.
+
+    Parameters
+    ----------
+    structure : Structure
+    mode : Array, shape (k,)
+        v at the top of its marginal density: coefficients, then what says how effects vary.
+    w : Hierarchy
+    z : Array, shape (size,)
+    """
+    size = len(mode)
+    outer, inner = _split(structure, z, size)
+    v = mode + w.root @ outer
+    head = w.factors[0].coefficients.shape[2]
+    before: list[Array] = []
+    effects, determinant = [], jnp.zeros((), z.dtype)
+    known = _shapes(structure, v, head)
+    for factor, root, e in zip(w.factors, known, inner, strict=True):
+        middle, roots = _middle(factor, root, v[:head] - mode[:head], before)
+        if root.shape[0] == 1:
+            own = middle + e / roots[..., 0]
+        else:
+            turned = jnp.swapaxes(roots, -1, -2)
+            own = middle + jax.scipy.linalg.solve_triangular(turned, e[..., None])[..., 0]
+        determinant -= jnp.sum(jnp.log(jnp.diagonal(roots, axis1=-2, axis2=-1)))
+        effects.append(own)
+        before.append((own @ root.T - factor.effects).ravel())
+    pieces, at = [v[:head]], head
+    for group, own in zip(_predictors(structure), effects, strict=True):
+        pieces += [v[at : at + group.shape_size], own.ravel()]
+        at += group.shape_size
+    return jnp.concatenate(pieces), determinant
+
+
+@partial(jax.jit, static_argnames=("structure",))
+def located(structure: Structure, mode: Array, w: Hierarchy, flat: Array) -> Array:
+    """Map flat vectors (s, size) to the sampled coordinates: the inverse of `placed`."""
+    head = w.factors[0].coefficients.shape[2]
+    groups = _predictors(structure)
+
+    def one(flat: Array) -> Array:
+        shapes = [flat[g.first : g.effects_at] for g in groups]
+        v = jnp.concatenate([flat[:head], *shapes])
+        before: list[Array] = []
+        found = [jnp.linalg.solve(w.root, v - mode)]
+        known = _shapes(structure, v, head)
+        for group, factor, root in zip(groups, w.factors, known, strict=True):
+            own = flat[group.effects_at : group.first + group.size]
+            own = own.reshape(group.levels, group.width)
+            middle, roots = _middle(factor, root, v[:head] - mode[:head], before)
+            e = jnp.einsum("gpq,gp->gq", roots, own - middle)
+            found.append(e.ravel())
+            before.append((own @ root.T - factor.effects).ravel())
+        return jnp.concatenate(found)
+
+    return jax.lax.map(one, flat)
+
+
+@partial(jax.jit, static_argnames=("structure",))
+def _known(structure: Structure, data: Data, v: Array, z: tuple[Array, ...]) -> tuple[Factor, ...]:
+    """Return what the data say of each factor, around the mode.
+
+    Of the factors before the last it is what is left when the effects of that one are integrated
+    out; of the last it is given theirs.
+    """
+    pairs = [(p, part) for p, part in zip(structure.predictors, data.parts, strict=True)
+             if isinstance(p, Grouped)]  # fmt: skip
+    matrix = data.parts[0].matrix
+    k = matrix.shape[0]
+    roots = _shapes(structure, v, k)
+    slopes, w = marginal.weights(structure, data, v, z, "flat")
+    unit = jnp.eye(k, dtype=v.dtype)
+
+    def shared(part: Any, levels: int) -> Array:
+        weighted = w[:, None] * part.matrix
+        found = jax.lax.map(
+            lambda e: sums(weighted * matrix.dot(e)[:, None], part.codes, levels), unit
+        )
+        return jnp.moveaxis(found, 0, -1)
+
+    raw = []
+    for (group, part), root, own in zip(pairs, roots, z, strict=True):
+        columns = part.matrix
+        products = w[:, None, None] * columns[:, :, None] * columns[:, None, :]
+        information = sums(products, part.codes, group.levels)
+        score = sums(slopes[:, None] * columns, part.codes, group.levels)
+        raw.append([information, score, shared(part, group.levels), own @ root.T])
+    (last, part), root = pairs[-1], roots[-1]
+    inner = jnp.einsum("pi,gpq,qj->gij", root, raw[-1][0], root) + jnp.eye(
+        last.width, dtype=v.dtype
+    )
+    left = jnp.einsum("ip,gpq,jq->gij", root, jnp.linalg.inv(inner), root)
+    found: list[Factor] = []
+    borders = []
+    for (group, own), (information, score, coefficients, effects) in zip(
+        pairs[:-1], raw[:-1], strict=True
+    ):
+        border = crossed(
+            w, part.matrix, own.matrix, (part.codes, last.levels), (own.codes, group.levels)
+        )
+        borders.append(border)
+        # (G, q, G_f, q_f): of the same group of the factor twice.
+        wide = border.reshape(last.levels, last.width, group.levels, group.width)
+        less = jnp.einsum("gpfi,gpq,gqfj->fij", wide, left, wide)
+        moved = jnp.einsum("gpfi,gpq,gqk->fik", wide, left, raw[-1][2])
+        information = information - less
+        pull = score + jnp.einsum("fij,fj->fi", information, effects)
+        number = sum([p.levels * p.width for p, _ in pairs[: len(found)]])
+        others = jnp.zeros((group.levels, group.width, number), v.dtype)
+        found.append(Factor(pull, information, coefficients - moved, others, effects))
+    information, score, coefficients, effects = raw[-1]
+    pull = score + jnp.einsum("gij,gj->gi", information, effects)
+    empty = jnp.zeros((last.levels, last.width, 0), v.dtype)
+    others = jnp.concatenate(borders, axis=2) if borders else empty
+    found.append(Factor(pull, information, coefficients, others, effects))
+    return tuple(found)
+
+
+def start_of(target: Target) -> tuple[np.ndarray, Hierarchy]:
+    """Return where a sampler starts: v at the top of its marginal density, and coordinates.
 
     Parameters
     ----------
     target : Target
-        The model on its data, in non-centred form.
+        The model on its data, its JAX arrays made.
     """
     peak = climb(target, "flat", prior=True)
     with scope(target.precision):
-        v, arrays = jnp.asarray(peak.v), target.arrays
-        z = tuple(jnp.asarray(each) for each in peak.z)
-        root = _root(peak.hessian)
-        plain, inner = _spread(target, v, z, root, (False,) * len(z))
-        centered = tuple(
-            _informed(part, inner if f == len(z) - 1 else None) for f, part in enumerate(plain)
+        known = _known(
+            target.structure,
+            target.arrays,
+            jnp.asarray(peak.v),
+            tuple(jnp.asarray(each) for each in peak.z),
         )
-        if any(centered):
-            plain, inner = _spread(target, v, z, root, centered)
-        known = marginal.factors(target.structure, arrays, v, "flat")
-        effects = [
-            np.asarray(each @ factor.T) if wanted else np.asarray(each)
-            for each, factor, wanted in zip(z, known, centered, strict=True)
-        ]
-    head = target.data.parts[0].matrix.shape[0]
-    mode, rows = [peak.v[:head]], [np.zeros((head, plain[-1].shape[1]))]
-    rows[0][:, : len(peak.v)] = root[:head]
-    at = head
-    for (group, _), each, part in zip(target.groups, effects, plain, strict=True):
-        more = np.zeros((group.shape_size, part.shape[1]))
-        more[:, : len(peak.v)] = root[at : at + group.shape_size]
-        mode += [peak.v[at : at + group.shape_size], each.ravel()]
-        rows += [more, part]
-        at += group.shape_size
-    w = Blocks(np.concatenate(rows[:-1]), rows[-1], inner)
-    return Start(_centred(target, centered), np.concatenate(mode), w, peak)
+        host = jax.tree.map(lambda part: np.asarray(part, float), known)
+    return peak.v, Hierarchy(_root(peak.hessian), host)
 
 
 def _root(hessian: np.ndarray) -> np.ndarray:
@@ -117,40 +237,3 @@ def _root(hessian: np.ndarray) -> np.ndarray:
     scale = 1 / np.sqrt(np.maximum(np.abs(np.diagonal(hessian)), 1e-10))
     values, vectors = np.linalg.eigh(hessian * np.outer(scale, scale))
     return np.asarray(scale[:, None] * vectors / np.sqrt(np.maximum(np.abs(values), 1e-6)))
-
-
-def _spread(
-    target: Target,
-    v: jnp.ndarray,
-    z: tuple[jnp.ndarray, ...],
-    root: np.ndarray,
-    effects: tuple[bool, ...],
-) -> tuple[list[np.ndarray], np.ndarray]:
-    parts, inner = marginal.spread(
-        target.structure,
-        target.arrays,
-        v,
-        z,
-        jnp.asarray(root),
-        coordinates="flat",
-        effects=effects,
-    )
-    return [np.asarray(part, float) for part in parts], np.asarray(inner, float)
-
-
-def _informed(part: np.ndarray, inner: np.ndarray | None) -> bool:
-    """Whether the data know most of the variance of the effects, 1 each before them."""
-    left = np.sum(part**2, axis=1) if inner is None else np.sum(inner**2, axis=2).ravel()
-    return bool(np.median(1 - left) > INFORMED)
-
-
-def _centred(target: Target, centered: tuple[bool, ...]) -> Target:
-    """Return the target with some factors in centred form; places in the flat vector stay."""
-    given = iter(centered)
-    predictors = tuple(
-        replace(p, centered=next(given)) if isinstance(p, Grouped) else p
-        for p in target.structure.predictors
-    )
-    sites = tuple(site for predictor in predictors for site in predictor.sites)
-    structure = replace(target.structure, predictors=predictors, sites=sites)
-    return replace(target, structure=structure)

@@ -3,7 +3,7 @@
     flat = mode + W z,   W W' the inverse Hessian at the mode,
 
 so that in z the posterior is nearly a standard normal. W is a matrix; in high dimension the
-diagonal of one, or with group effects the blocks that are not 0. The data are arguments: one program serves every chain, every round of warm-up and
+diagonal of one, and with group effects the map of `hierarchical`. The data are arguments: one program serves every chain, every round of warm-up and
 every data set of the same padded size.
 """
 
@@ -20,10 +20,10 @@ from jax import Array
 from numpyro.infer.hmc import hmc
 
 from bayesglm.generative import Data, Structure, log_density
+from bayesglm.inference.hierarchical import Hierarchy, located, placed
 
 __all__ = [
     "DENSE",
-    "Blocks",
     "Frame",
     "Kernel",
     "advance",
@@ -52,40 +52,22 @@ class Kernel(NamedTuple):
     max_tree_depth: int
 
 
-class Blocks(NamedTuple):
-    """W where the last unknowns are the effects of groups, independent given all else.
-
-        (first, last) = (outer e, effects e + inner s),   z = (e, s)
-
-    with ``outer`` (d, d), ``effects`` (G q, d) and ``inner`` (G, q, q).
-    """
-
-    outer: Any
-    effects: Any
-    inner: Any
-
-    def times(self, z: Array) -> Array:
-        """Return W z; axes before the last are kept."""
-        d, (g, q) = self.outer.shape[0], self.inner.shape[:2]
-        e, s = z[..., :d], z[..., d:].reshape(*z.shape[:-1], g, q)
-        own = jnp.sum(self.inner * s[..., None, :], axis=-1).reshape(*z.shape[:-1], g * q)
-        return jnp.concatenate([e @ self.outer.T, e @ self.effects.T + own], axis=-1)
-
-
 class Frame(NamedTuple):
     """The change of coordinates flat = mode + W z.
 
-    ``w`` has shape (size, size), or (size,) for a diagonal, or is `Blocks`.
+    ``w`` has shape (size, size), or (size,) for a diagonal; or it is a `Hierarchy`, whose map is not
+    linear.
     """
 
     mode: Array
     w: Any
 
-    def flat(self, z: Array) -> Array:
-        """Map z to flat coordinates."""
-        if isinstance(self.w, Blocks):
-            return self.mode + self.w.times(z)
-        return self.mode + (self.w * z if self.w.ndim == 1 else self.w @ z)
+    def place(self, structure: Structure, z: Array) -> tuple[Array, Array]:
+        """Map z to flat coordinates; return these and the log determinant, up to a constant."""
+        if isinstance(self.w, Hierarchy):
+            return placed(structure, self.mode, self.w, z)
+        flat = self.mode + (self.w * z if self.w.ndim == 1 else self.w @ z)
+        return flat, jnp.zeros((), z.dtype)
 
 
 def precondition(hessian: np.ndarray, *, dense: bool = True) -> np.ndarray:
@@ -105,40 +87,38 @@ def precondition(hessian: np.ndarray, *, dense: bool = True) -> np.ndarray:
     return np.asarray(scale[:, None] * np.linalg.inv(factor).T)
 
 
-def locate(mode: np.ndarray, w: Any, flat: np.ndarray) -> np.ndarray:
+def locate(structure: Structure, mode: np.ndarray, w: Any, flat: np.ndarray) -> np.ndarray:
     """Return z of flat vectors (k, size)."""
-    if isinstance(w, Blocks):
-        d, (g, q) = w.outer.shape[0], w.inner.shape[:2]
-        moved = flat - mode
-        e = np.linalg.solve(w.outer, moved[:, :d].T).T
-        own = (moved[:, d:] - e @ w.effects.T).reshape(len(flat), g, q, 1)
-        return np.concatenate([e, np.linalg.solve(w.inner, own).reshape(len(flat), -1)], axis=1)
+    if isinstance(w, Hierarchy):
+        return np.asarray(located(structure, jnp.asarray(mode), _on_device(w), jnp.asarray(flat)))
     return (flat - mode) / w if w.ndim == 1 else np.linalg.solve(w, (flat - mode).T).T
 
 
-def learn(mode: np.ndarray, w: Any, flat: np.ndarray) -> Any:
+def _on_device(w: Hierarchy) -> Hierarchy:
+    return jax.tree.map(jnp.asarray, w)
+
+
+def learn(structure: Structure, mode: np.ndarray, w: Any, flat: np.ndarray) -> Any:
     """Return W as draws (k, size) have it, correlations drawn in by k / (k + 5 + size).
 
     A covariance of few draws is noise, hence the shrinkage towards its diagonal. Draws beyond three (robust) standard deviations are pulled back to there: of heavy tails, whose variance may
     be infinite, the metric is to fit the bulk.
     """
-    z = locate(mode, w, flat)
+    z = locate(structure, mode, w, flat)
+    if isinstance(w, Hierarchy):
+        z = z[:, : len(mode)]
     low, middle, high = np.quantile(z, [0.25, 0.5, 0.75], axis=0)
     reach = 3 * (high - low) / 1.349
     z = np.clip(z, middle - reach, middle + reach)
     variance = np.maximum(z.var(axis=0), 1e-20)
-    if isinstance(w, Blocks):
-        d, (g, q) = w.outer.shape[0], w.inner.shape[:2]
-        share = len(z) / (len(z) + 5 + d)
-        cov = share * np.cov(z[:, :d], rowvar=False).reshape(d, d)
-        root = np.linalg.cholesky(cov + (1 - share) * np.diag(variance[:d]))
-        inner = w.inner * np.sqrt(variance[d:]).reshape(g, 1, q)
-        return Blocks(w.outer @ root, w.effects @ root, inner)
-    if w.ndim == 1:
+    if not isinstance(w, Hierarchy) and w.ndim == 1:
         return np.asarray(w * np.sqrt(variance))
-    share = len(z) / (len(z) + 5 + z.shape[1])
-    cov = share * np.cov(z, rowvar=False).reshape(len(w), -1) + (1 - share) * np.diag(variance)
-    return np.asarray(w @ np.linalg.cholesky(cov))
+    size = z.shape[1]
+    share = len(z) / (len(z) + 5 + size)
+    cov = share * np.cov(z, rowvar=False).reshape(size, size) + (1 - share) * np.diag(variance)
+    root = np.linalg.cholesky(cov)
+    # The effects of groups are in their own units whatever the rest is in.
+    return w._replace(root=w.root @ root) if isinstance(w, Hierarchy) else np.asarray(w @ root)
 
 
 def block_length(rows: int, columns: int) -> int:
@@ -154,7 +134,11 @@ def block_length(rows: int, columns: int) -> int:
 
 def _potential(structure: Structure) -> Callable[[Data, Frame], Callable[[Array], Array]]:
     def given(data: Data, frame: Frame) -> Callable[[Array], Array]:
-        return lambda z: -log_density(structure, data, frame.flat(z), jacobian=True)
+        def potential(z: Array) -> Array:
+            flat, determinant = frame.place(structure, z)
+            return -log_density(structure, data, flat, jacobian=True) - determinant
+
+        return potential
 
     return given
 
@@ -213,9 +197,10 @@ def _advance(
     def body(i: Array, carry: tuple[Any, dict[str, Array]]) -> tuple[Any, dict[str, Array]]:
         now, seen = carry
         now = step(now, (data, frame))
+        flat, determinant = frame.place(structure, now.z)
         values = {
-            "flat": frame.flat(now.z),
-            "lp": -now.potential_energy,
+            "flat": flat,
+            "lp": -now.potential_energy - determinant,
             "energy": now.energy,
             "acceptance_rate": now.accept_prob,
             "step_size": now.adapt_state.step_size,

@@ -40,13 +40,14 @@ from bayesglm.inference.newton import row_log_prob
 __all__ = [
     "Coordinates",
     "Mode",
-    "factor_of_draws",
+    "factor_of",
     "factors",
     "flat_of",
     "hessian",
     "mode",
     "spread",
     "value_and_grad",
+    "weights",
 ]
 
 type Coordinates = Literal["named", "flat"]
@@ -75,11 +76,12 @@ def factors(structure: Structure, data: Data, v: Array, coordinates: Coordinates
     for group, _ in _groups(structure, data):
         shape = v[at : at + group.shape_size]
         at += group.shape_size
-        found.append(_factor(group, shape, coordinates))
+        found.append(factor_of(group, shape, coordinates))
     return found
 
 
-def _factor(group: Grouped, shape: Array, coordinates: Coordinates) -> Array:
+def factor_of(group: Grouped, shape: Array, coordinates: Coordinates) -> Array:
+    """Return L of a factor, shape (q, q), from its part of v."""
     sd, at = shape[: group.sds], group.sds
     if coordinates == "flat":
         blocks = []
@@ -99,10 +101,16 @@ def _factor(group: Grouped, shape: Array, coordinates: Coordinates) -> Array:
     return whole
 
 
-@partial(jax.jit, static_argnames=("group",))
-def factor_of_draws(group: Grouped, shapes: Array) -> Array:
-    """Return L of draws of what says how effects vary (s, k) in flat coordinates, (s, q, q)."""
-    return jax.vmap(lambda shape: _factor(group, shape, "flat"))(shapes)
+def weights(
+    structure: Structure,
+    data: Data,
+    v: Array,
+    z: Sequence[Array],
+    coordinates: Coordinates,
+) -> tuple[Array, Array]:
+    """Return the slope and the observed curvature in eta of every row, (n,) each."""
+    wide = _wide(structure, data, v, coordinates)
+    return _rows(structure, data, _eta(structure, data, v, z, wide))[1:]
 
 
 def _eta(

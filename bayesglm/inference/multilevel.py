@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro.distributions import biject_to, constraints
 
-from bayesglm.errors import Finding, SpecificationError, Status, explain
+from bayesglm.errors import Finding, Status
 from bayesglm.generative import Structure
 from bayesglm.grouped import Grouped
 from bayesglm.inference import marginal
@@ -31,7 +31,7 @@ from bayesglm.precision import scope
 if TYPE_CHECKING:
     from bayesglm.inference.target import Target
 
-__all__ = ["Peak", "climb", "marginal_mode", "refuse_options"]
+__all__ = ["Peak", "climb", "marginal_mode"]
 
 # Squared decrement below which a full step ends the climb, and Hessians at most.
 TOLERANCE, ROUNDS = 1e-8, 12
@@ -42,17 +42,6 @@ STEPS, PLAIN = 30, 20
 SMALL = 1e-4
 # Bytes of the joint covariance of effects and coefficients beyond which it is not kept.
 LARGEST = 128 * 2**20
-# Options that speak of one optimum of a plain likelihood.
-REFUSED = {
-    "cov": ("nonrobust",),
-    "information": ("expected", "observed"),
-    "ci": ("wald",),
-    "optimizer": ("newton",),
-}
-UNKNOWN = (
-    *("cluster", "bias_reduction", "init", "steps", "learning_rate", "memory", "tolerance"),
-    *("batch_size", "validation", "patience", "starts", "ensemble"),
-)
 
 
 @dataclass(frozen=True)
@@ -210,59 +199,6 @@ def _moved(target: Target, step: np.ndarray) -> float:
     matrix = target.arrays.parts[0].matrix
     eta = matrix.dot(jnp.asarray(step[: matrix.shape[0]], target.data.y.dtype))
     return float(jnp.max(jnp.where(target.arrays.weights > 0, jnp.abs(eta), 0.0)))
-
-
-def refuse_options(target: Target, method: str, options: Mapping[str, Any]) -> None:
-    """Refuse what group-level effects leave no room for.
-
-    Raises
-    ------
-    SpecificationError
-    """
-    link, family = target.structure.link, target.structure.family
-    if family.has_sigma or (link.partial and not family.has_sigma):
-        what = "family" if family.has_sigma else "link"
-        raise SpecificationError(
-            explain(
-                f"group-level effects are not available for this {what}",
-                advice='use family="bernoulli" with link="logit", "probit" or "cloglog"',
-                **{what: family.name if family.has_sigma else link.label},
-            )
-        )
-    if target.networks:
-        raise SpecificationError(
-            explain(
-                "a model has networks or group-level effects, not both",
-                networks=[network.name for network, _ in target.networks],
-                groups=[group.name for group, _ in target.groups],
-            )
-        )
-    if target.precision != "float64":
-        raise SpecificationError(
-            explain(
-                "group-level effects need double precision",
-                precision=target.precision,
-                advice='use precision="float64"',
-            )
-        )
-    for name, allowed in REFUSED.items():
-        if options.get(name) is not None and options[name] not in allowed:
-            raise SpecificationError(
-                explain(
-                    f"{name} is not available with group-level effects",
-                    advice=f"use {name}={allowed[0]!r}",
-                    **{name: options[name]},
-                )
-            )
-    for name in UNKNOWN:
-        if options.get(name) is not None:
-            raise SpecificationError(
-                explain(
-                    f"{name} is not available with group-level effects",
-                    advice="leave it out",
-                    **{name: options[name]},
-                )
-            )
 
 
 def marginal_mode(target: Target, method: str, options: Mapping[str, Any]) -> Result:
@@ -430,7 +366,7 @@ def _estimates(
             joint[group.name] = np.asarray(part)
             own = np.sum(joint[group.name] ** 2, axis=1)
             if place == len(parts) - 1:
-                joint["inner"] = np.asarray(inner)
-                own = own + np.sum(joint["inner"] ** 2, axis=2).ravel()
+                joint[f"{group.name}_inner"] = np.asarray(inner)
+                own = own + np.sum(joint[f"{group.name}_inner"] ** 2, axis=2).ravel()
             estimates[f"{group.name}_std_error"] = np.sqrt(own).reshape(group.levels, group.width)
     return estimates, joint

@@ -38,8 +38,6 @@ LONG_WARMUP = 1_000
 AGREED, LENGTHY = 1.1, 24
 # Draws a chain before the first look at R-hat and ESS, and the R-hat that ends a run.
 FIRST, CONVERGED = 300, 1.01
-# Unknowns of which R-hat is looked at, at most about twice as many.
-MANY = 1_000
 # Draws a chain worth keeping when a run is interrupted.
 LEAST = 10
 
@@ -111,7 +109,7 @@ def sample(
         The model on its data.
     mode : ndarray, shape (size,)
         Mode of the unconstrained density.
-    w : ndarray, shape (size, size) or (size,), or kernel.Blocks
+    w : ndarray, shape (size, size) or (size,), or Hierarchy
         W with W W' the inverse negative Hessian there.
     settings : Settings
         Draws, warm-up, chains.
@@ -147,6 +145,7 @@ def sample(
         keys = [jax.random.fold_in(jax.random.key(seed), c) for c in range(settings.chains)]
         chains = Chains(target, settings.kernel, keys, tick, checkpoint, together)
         if checkpoint is not None and checkpoint.saved is not None:
+            chains.frame = mode, w
             chains.restore(*checkpoint.saved)
         else:
             chains.begin(mode, w, starts)
@@ -183,15 +182,15 @@ def _adapted(chains: Chains) -> bool:
     flat = half["flat"].astype(float)
     rows = flat.reshape(-1, flat.shape[-1])
     mode, w = chains.frame
-    located = kernel.locate(mode, w, rows).reshape(flat.shape)
-    # Of thousands of group effects some stand for all.
-    agreed = _r_hat(located[..., :: max(1, located.shape[-1] // MANY)]) < AGREED
+    located = kernel.locate(chains.target.structure, mode, w, rows).reshape(flat.shape)
+    # The effects of groups follow what they depend on; of thousands the worst is bad by chance.
+    agreed = _r_hat(located[..., : len(mode)]) < AGREED
     lengthy = half["n_steps"].mean() > LENGTHY
     if agreed and not lengthy:
         return True
     if agreed:
         # Draws of chains that have not met would teach nothing.
-        w = kernel.learn(mode, w, rows)
+        w = kernel.learn(chains.target.structure, mode, w, rows)
     chains.round += 1
     chains.begin(mode, w, flat[:, -1])
     return False

@@ -333,22 +333,24 @@ def _nuts_of_groups(
     report: Report,
     checkpoint: Checkpoint | None = None,
 ) -> Result:
-    """Sample around the top of the marginal density, informed factors in centred form."""
-    start = start_of(target)
+    """Sample from around the top of the marginal density, effects in units of what is left unknown.
+
+    The joint mode would not do: its density has spikes where standard deviations are small.
+    """
+    mode, w = start_of(target)
     settings = nuts.Settings(**options)
     draws = nuts.sample(
-        start.target,
-        start.mode,
-        start.w,
+        target,
+        mode,
+        w,
         settings=settings,
         seed=seed,
-        watched=partial(_varying, start.target),
+        watched=partial(_varying, target),
         report=report,
         checkpoint=checkpoint,
     )
-    draws = replace(draws, flat=start.back(draws.flat))
     center = draws.flat.mean(axis=(0, 1))
-    return _sampled(target, draws, settings, center, start.back(start.mode), ())
+    return _sampled(target, draws, settings, center, center, ())
 
 
 def _varying(target: Target, flat: np.ndarray) -> np.ndarray:

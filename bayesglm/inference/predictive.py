@@ -221,5 +221,7 @@ def prior_draws(target: Target, draws: int, *, seed: int) -> dict[str, np.ndarra
     found["beta"] = found["beta"][:, : target.p]
     found["y"] = found["y"][:, : target.n]
     sites = [site.name for network, _ in target.networks for site in network.sites]
+    for group, _ in target.groups:
+        sites += [f"sd_{group.name}", f"cor_{group.name}", group.name]
     names = ("Intercept", "beta", "sigma", *sites, "y")
     return {name: found[name] for name in names if name in found}

@@ -57,7 +57,7 @@ class Result:
     joint : dict of ndarray
         How coefficients and effects vary together, in a Gaussian approximation: ``theta`` (k, d)
         and ``<g>`` (G q, d) times the same d standard normal numbers; the effects of the largest
-        factor vary besides by ``inner`` (G, q, q).
+        factor vary besides by ``<g>_inner`` (G, q, q).
     members : ndarray, shape (k, size) or None
         An ensemble of optima in flat coordinates, each with an equal share.
     profile : dict of float to ndarray, shape (k, 2)

@@ -28,10 +28,11 @@ from bayesglm.inference.covariance import covariance, gauss_newton_at, hessian_a
 from bayesglm.inference.evaluation import evaluate, named_draws
 from bayesglm.inference.local import LARGEST_HESSIAN, TRAINING, local_optima
 from bayesglm.inference.mode import checked, find_mode, refuse_divergence, runs_away
-from bayesglm.inference.multilevel import marginal_mode, refuse_options
+from bayesglm.inference.multilevel import marginal_mode
 from bayesglm.inference.posterior import posterior
 from bayesglm.inference.result import Result
 from bayesglm.inference.starting import refuse_impossible
+from bayesglm.inference.unsuitable import refuse_options
 from bayesglm.inference.verdicts import findings_of
 from bayesglm.precision import scope
 
@@ -93,12 +94,12 @@ def _run(
     report: Callable[..., None] | None,
     checkpoint: Checkpoint | None,
 ) -> Result:
+    if target.groups:
+        refuse_options(target, method, options, weights_kind)
     reduced = options.get("bias_reduction") is not None
     if reduced:
         refuse_unsuitable(target, weights_kind)
     tolerant = options.get("separation") == "warn"
-    if target.groups:
-        refuse_options(target, method, options)
     if target.flat_priors:
         refuse_impossible(target, one_outcome=not (reduced or tolerant))
     if method in ("nuts", "laplace", "svi", "auto"):
