@@ -68,6 +68,10 @@ def _own_dims(name: str, number: int, coords: Mapping[str, Any]) -> list[str]:
     if name in DIMS:
         return DIMS[name]
     kind, _, group = name.partition("_")
+    if f"{name}_spline" in coords:
+        return [f"{name}_curve", f"{name}_spline"]
+    if f"{group}_spline" in coords:
+        return [f"{group}_curve"]
     if f"{name}_group" in coords:
         return [f"{name}_group", f"{name}_effect"]
     if name.endswith("_std_error"):
@@ -130,6 +134,8 @@ def coordinates(design: Design) -> dict[str, Any]:
         effects = np.array(group.terms, dtype=str)
         found |= {f"{group.name}_group": np.array(group.labels, dtype=str)}
         found |= {f"{group.name}_effect": effects, f"{group.name}_effect_": effects}
+    for smooth in design.smooths:
+        found |= {f"{smooth.name}_spline": np.arange(1, smooth.size + 1)}
     return found
 
 

@@ -1,6 +1,6 @@
 """The data of a model as numbers: matrix, outcome, weights, and how new data become the same.
 
-`build` starts from a formula, `build_arrays` from a matrix; `newdata` encodes other rows.
+`build` starts from a formula, `arrays.build_arrays` from a matrix; `newdata` encodes other rows.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import numpy as np
 from bayesglm import frames
 from bayesglm.columns import facts
 from bayesglm.encoding import Encoding, learn, used
-from bayesglm.errors import DataError, Finding, SpecificationError, explain
+from bayesglm.errors import DataError, Finding, explain
 from bayesglm.formulas import Formula, split
 from bayesglm.grouping import Grouping, Groups, read_groups, split_groups
 from bayesglm.inputs import Inputs, read_inputs, split_inputs
-from bayesglm.merging import Repeated, repeats, repeats_of_matrix, sliceable
+from bayesglm.merging import Repeated, repeats, sliceable
 from bayesglm.outcome import Outcome, respond
 from bayesglm.priors import ColumnFacts
 from bayesglm.rows import (
@@ -34,12 +34,13 @@ from bayesglm.rows import (
     refuse_reserved,
     row_weights,
 )
+from bayesglm.smoothing import Smooth, read_smooth
 from bayesglm.spec import Spec
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Design", "build", "build_arrays", "encode"]
+__all__ = ["Design", "build", "encode"]
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,8 @@ class Design:
         Those of the predictors beside the linear part.
     groups : tuple of Grouping
         Factors with group-level effects.
+    smooths : tuple of Smooth
+        Smooth terms.
     context : mapping or None
         The user's own functions in the formula.
     findings : tuple of Finding
@@ -103,6 +106,12 @@ class Design:
     findings: tuple[Finding, ...] = field(default_factory=tuple)
     given: tuple[str, ...] = ()
     groups: tuple[Grouping, ...] = ()
+    smooths: tuple[Smooth, ...] = ()
+
+    @property
+    def varying(self) -> tuple[Grouping | Smooth, ...]:
+        """What has effects with a standard deviation to estimate: groups, smooth terms."""
+        return (*self.groups, *self.smooths)
 
     @property
     def n(self) -> int:
@@ -309,6 +318,10 @@ def _assemble(
     for part in inputs:
         refuse_infinite(part.matrix, part.terms)
     groups = tuple(read_groups(each, frame, live, context) for each in grouped)
+    smooths = tuple(
+        read_smooth(curve, formula, frame, mass, list(frame.columns), context)
+        for curve in formula.curves
+    )
     return Design(
         matrix=matrix,
         intercept=encoding.intercept,
@@ -328,6 +341,7 @@ def _assemble(
         source=source,
         inputs=inputs,
         groups=groups,
+        smooths=smooths,
         context=context,
         findings=(
             *findings,
@@ -350,98 +364,3 @@ def encode(
         return encoding.apply(right, context)
     matrix = encoding.apply(right.iloc[found.first], context)
     return Repeated(sliceable(matrix), found.rows)
-
-
-def build_arrays(
-    X: Any,
-    y: Any,
-    *,
-    names: Sequence[str] | None = None,
-    intercept: bool = True,
-    spec: Spec,
-    trials: Any = None,
-    weights: Any = None,
-    offset: Any = None,
-) -> Design:
-    """Make a design from arrays; see `Model.from_arrays`."""
-    import pandas as pd
-    import scipy.sparse as sp
-
-    sparse = sp.issparse(X)
-    if frames.has_names(X):
-        X = frames.select(X, frames.column_names(X))
-        names = list(X.columns) if names is None else names
-    try:
-        if np.iscomplexobj(X):
-            raise TypeError("they are complex")
-        matrix = sp.csc_array(X, dtype=float) if sparse else np.asarray(X, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise DataError(explain(f"X must hold numbers: {error}")) from error
-    if matrix.ndim != 2:
-        raise DataError(explain("X must have two dimensions", shape=matrix.shape))
-    n, p = matrix.shape
-    terms = (
-        tuple(str(name) for name in names)
-        if names is not None
-        else tuple(f"x{j + 1}" for j in range(p))
-    )
-    if len(terms) != p or len(set(terms)) != p or "Intercept" in terms:
-        raise DataError(
-            explain(f"names must be {p} different words, none of them Intercept", names=terms)
-        )
-    if not n:
-        raise DataError(explain("the data have no rows"))
-    if spec.missing == "drop":
-        raise SpecificationError(
-            explain('missing="drop" is for tables', advice="drop the rows of the arrays yourself")
-        )
-    if not p and not intercept:
-        raise DataError(explain("the model has no coefficients", shape=matrix.shape))
-    given = {"y": y, "__trials": trials, "__weights": weights, "__offset": offset}
-    # An array has no index: the rows are those of the first Series of their length, if there is one.
-    labelled = (
-        v.index
-        for v in (X, *given.values())
-        if isinstance(v, (pd.DataFrame, pd.Series)) and len(v) == n
-    )
-    frame = pd.DataFrame(index=next(labelled, pd.RangeIndex(n)))
-    for name, values in given.items():
-        if values is not None:
-            frame = frame.assign(**{name: aligned(values, frame, name)})
-    refuse_infinite(matrix, terms)
-    frames.refuse_missing(frame, advice="drop these rows first")
-    spec = replace(
-        spec,
-        trials=None if trials is None else "__trials",
-        weights=None if weights is None else "__weights",
-        offset=None if offset is None else "__offset",
-    )
-    w, findings = row_weights(frame, spec)
-    counts = None if trials is None else column(frame, "__trials")
-    events, counted, outcome = respond("y", "y", frame[["y"]], spec, counts)
-    refuse_numbers(spec, outcome.name, events[w > 0], w[w > 0], counted[w > 0])
-    words = {name: ((name,), False) for name in terms}
-    live, mass = w > 0, w * counted
-    found = repeats_of_matrix(matrix)
-    if found is None:
-        columns = facts(matrix, terms, mass, live, words)
-    else:
-        copies = found.sums(live)
-        distinct = matrix[found.first]
-        columns = facts(distinct, terms, found.sums(mass), copies > 0, words, copies)
-        matrix = Repeated(distinct, found.rows)
-    return Design(
-        matrix=matrix,
-        intercept=intercept,
-        terms=terms,
-        y=events,
-        trials=counted,
-        weights=w,
-        offset=np.zeros(n) if offset is None else column(frame, "__offset"),
-        aggregated=trials is not None,
-        columns=columns,
-        outcome=outcome,
-        offset_column=spec.offset,
-        frame=frame,
-        findings=(*findings, *far_columns(columns), *odd_outcomes(events, counted, w, spec)),
-    )

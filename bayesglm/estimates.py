@@ -100,7 +100,7 @@ class Estimates:
     @property
     def parameters(self) -> int:
         """Number of estimated parameters, sigma and how groups vary included."""
-        varying = sum(group.parameters for group in self.design.groups)
+        varying = sum(each.parameters for each in self.design.varying)
         return len(self.terms) + int(self.spec.family.has_sigma) + varying
 
     @property

@@ -14,13 +14,15 @@ from typing import Any, NamedTuple
 from bayesglm.errors import FormulaError, explain
 from bayesglm.expressions import called, check, check_quotes, split_top
 
-__all__ = ["Bar", "Formula", "split"]
+__all__ = ["Bar", "Curve", "Formula", "split"]
 
 # More terms than this are a slip, such as a power of many columns, and would take hours.
 MOST_TERMS = 100_000
 # Longer ones, and brackets inside brackets inside brackets, are no work of people: reading them would
 # take minutes.
 LONGEST, DEEPEST = 200_000, 50
+# B-splines of a smooth term, and the fewest.
+SPLINES, FEWEST = 10, 4
 # A full stop that stands for all other columns, not one in a name or a number.
 DOT = re.compile(r"(?<![\w.)])\.(?![\w.(])")
 
@@ -36,11 +38,19 @@ class Bar(NamedTuple):
     correlated: bool
 
 
+class Curve(NamedTuple):
+    """A smooth term ``s(variable, df=df)``."""
+
+    variable: str
+    df: int
+
+
 @dataclass(frozen=True)
 class Formula:
-    """A formula in its parts: outcome, right side, offsets, columns of each, group-level terms.
+    """A formula in its parts: outcome, right side, offsets, group-level and smooth terms, columns.
 
-    The right side, and its columns, are without offsets and group-level terms.
+    The right side, and its columns, are without offsets and group-level terms; of a smooth term the
+    column stays.
     """
 
     text: str
@@ -50,6 +60,7 @@ class Formula:
     left_columns: tuple[str, ...]
     right_columns: tuple[str, ...]
     bars: tuple[Bar, ...] = ()
+    curves: tuple[Curve, ...] = ()
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -94,12 +105,15 @@ def split(text: str, known: list[str], *, context: Mapping[str, Any], taken: set
     hidden |= {name for bar in bars for name in bar.factor}
     rest = [name for name in known if name not in {*left_columns, *taken, *hidden}]
     plain = " ".join(f"{sign} {piece.strip()}" for sign, piece in pieces if not _has_bar(piece))
-    kept, offsets = [], []
+    kept, offsets, curves = [], [], []
     for sign, piece in split_top(_without_dots(plain, rest), "+-"):
         if _is_offset(piece):
             if sign == "-":
                 raise FormulaError(explain("an offset can only be added", formula=text))
             offsets.append(piece.strip()[len("offset(") : -1])
+        elif _is_smooth(piece) and "s" not in context:
+            curves.append(_curve(sign, piece, text))
+            kept.append(f"+ `{curves[-1].variable}`")
         elif piece.strip():
             kept.append(f"{sign} {piece.strip()}")
     right = " ".join(kept).strip().removeprefix("+").strip() or "1"
@@ -128,7 +142,10 @@ def split(text: str, known: list[str], *, context: Mapping[str, Any], taken: set
                 advice="a model cannot predict its outcome from itself",
             )
         )
-    return Formula(text, left, right, tuple(offsets), left_columns, tuple(columns), bars)
+    once = tuple(dict.fromkeys(curves))
+    if len({curve.variable for curve in once}) < len(once):
+        raise FormulaError(explain("two smooth terms have the same column", formula=text))
+    return Formula(text, left, right, tuple(offsets), left_columns, tuple(columns), bars, once)
 
 
 def _depth(text: str) -> int:
@@ -151,6 +168,29 @@ def _left_columns(left: str, formula: str) -> tuple[str, ...]:
 
 def _is_offset(piece: str) -> bool:
     return piece.strip().startswith("offset(") and piece.strip().endswith(")")
+
+
+def _is_smooth(piece: str) -> bool:
+    return piece.strip().startswith("s(") and piece.strip().endswith(")")
+
+
+def _curve(sign: str, piece: str, formula: str) -> Curve:
+    """Return the column and the number of splines of ``s(x)``, ``s(x, 8)`` or ``s(x, df=8)``."""
+    found = re.fullmatch(
+        r"s\(\s*(?:`([^`]+)`|([^\W\d]\w*))\s*(?:,\s*(?:df\s*=\s*)?(\d{1,4})\s*)?\)", piece.strip()
+    )
+    df = int(found[3] or SPLINES) if found else 0
+    if found is None or sign == "-" or df < FEWEST:
+        raise FormulaError(
+            explain(
+                f"a smooth term has the form s(x) or s(x, df={SPLINES}), with a column and at least "
+                f"{FEWEST} splines, and is added",
+                term=piece.strip(),
+                formula=formula,
+                advice="make a column of anything else; (1 + x | g) lets a slope vary by group",
+            )
+        )
+    return Curve(found[1] or found[2], df)
 
 
 def _without_dots(right: str, rest: list[str]) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bayesglm.design import Design
     from bayesglm.fit import Fit
     from bayesglm.grouping import Grouping, GroupRows
+    from bayesglm.smoothing import Smooth
 
 __all__ = [
     "GroupPoints",
@@ -108,15 +109,15 @@ def chosen(design: Design, groups: Which) -> tuple[str, ...]:
 
 
 def known_groups(design: Design, groups: Which) -> dict[str, GroupRows]:
-    """Return the training rows of the factors that are asked for."""
+    """Return the training rows of the factors that are asked for, and of smooth terms."""
     names = chosen(design, groups)
-    return {each.name: each.rows for each in design.groups if each.name in names}
+    return {each.name: each.rows for each in design.varying if each.tied or each.name in names}
 
 
 def group_points(fit: Fit) -> tuple[GroupPoints, ...]:
-    """Return the effects of all factors, in every draw or at the estimate."""
+    """Return the effects of all factors and smooth terms, in every draw or at the estimate."""
     found = []
-    for grouping in fit.design.groups:
+    for grouping in fit.design.varying:
         name = grouping.name
         effects, sd, cor = _values(fit, name)
         width = effects.shape[-1]
@@ -206,16 +207,18 @@ def shape_table(fit: Fit, level: float) -> pd.DataFrame | None:
     """Return how effects vary: standard deviations and correlations, link scale; None without."""
     import pandas as pd
 
-    parts = [_shape_of(fit, grouping, level) for grouping in fit.design.groups]
+    parts = [_shape_of(fit, each, level) for each in fit.design.varying]
     return pd.concat(parts) if parts else None
 
 
-def _shape_of(fit: Fit, grouping: Grouping, level: float) -> pd.DataFrame:
+def _shape_of(fit: Fit, grouping: Grouping | Smooth, level: float) -> pd.DataFrame:
     import pandas as pd
 
     _, sd, cor = _values(fit, grouping.name)
     terms = grouping.terms
-    names = tuple(f"sd_{grouping.name}[{term}]" for term in terms[: sd.shape[-1]])
+    names: tuple[str, ...] = (f"sd_{grouping.name}",)
+    if not grouping.tied:
+        names = tuple(f"sd_{grouping.name}[{term}]" for term in terms)
     pairs = _pairs(grouping) if cor is not None else []
     names += tuple(f"cor_{grouping.name}[{terms[a]}, {terms[b]}]" for a, b in pairs)
     places = tuple(np.array([pair[k] for pair in pairs], dtype=int) for k in (0, 1))
@@ -244,7 +247,7 @@ def _shape_of(fit: Fit, grouping: Grouping, level: float) -> pd.DataFrame:
     )
 
 
-def _pairs(grouping: Grouping) -> list[tuple[int, int]]:
+def _pairs(grouping: Grouping | Smooth) -> list[tuple[int, int]]:
     """Return the pairs of effects that are correlated."""
     found, at = [], 0
     for size in grouping.blocks:

@@ -18,6 +18,7 @@ from bayesglm.errors import SpecificationError, explain
 if TYPE_CHECKING:
     from bayesglm.grouping import Grouping
     from bayesglm.links import Link
+    from bayesglm.smoothing import Smooth
 
 __all__ = ["GroupPrior", "resolve_groups"]
 
@@ -40,6 +41,8 @@ class GroupPrior:
         Of the LKJ prior of their correlations; 1 is uniform.
     correlated : bool
         Whether there are correlations.
+    tied : bool
+        Whether the effects have one standard deviation, as those of a smooth term.
     """
 
     name: str
@@ -47,6 +50,7 @@ class GroupPrior:
     sd: tuple[dist.Distribution | None, ...]
     concentration: float
     correlated: bool
+    tied: bool = False
 
     @property
     def told(self) -> str:
@@ -56,6 +60,8 @@ class GroupPrior:
     @property
     def named(self) -> list[tuple[str, dist.Distribution | None]]:
         """Each standard deviation's name and prior."""
+        if self.tied:
+            return [(f"sd_{self.name}", self.sd[0])]
         return [
             (f"sd_{self.name}[{term}]", prior)
             for term, prior in zip(self.terms, self.sd, strict=True)
@@ -63,7 +69,7 @@ class GroupPrior:
 
 
 def resolve_groups(
-    prior: Any, groups: Sequence[Grouping], link: Link
+    prior: Any, groups: Sequence[Grouping | Smooth], link: Link
 ) -> tuple[tuple[GroupPrior, ...], Any]:
     """Return the priors of all factors, and what ``prior`` says of everything else.
 
@@ -71,7 +77,7 @@ def resolve_groups(
     ----------
     prior : str or mapping
         As the user gave it; ``"sd_<group>"`` and ``"cor_<group>"`` are taken out of a mapping.
-    groups : sequence of Grouping
+    groups : sequence of Grouping or Smooth
     link : Link
         Sets the scale.
 
@@ -91,12 +97,14 @@ def resolve_groups(
         if given is not None:
             _refuse_odd(f"sd_{group.name}", given)
             sd = [given] * len(sd)
-        correlated = any(block > 1 for block in group.blocks)
+        correlated = any(block > 1 for block in group.blocks) and not group.tied
         concentration = 1.0 if flat else CONCENTRATION
         lkj = own.pop(f"cor_{group.name}", None)
         if lkj is not None:
             concentration = _concentration(f"cor_{group.name}", lkj, correlated)
-        found.append(GroupPrior(group.name, group.terms, tuple(sd), concentration, correlated))
+        found.append(
+            GroupPrior(group.name, group.terms, tuple(sd), concentration, correlated, group.tied)
+        )
     return tuple(found), (own if isinstance(prior, Mapping) else prior)
 
 

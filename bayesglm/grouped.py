@@ -24,6 +24,7 @@ from bayesglm.predictors import Site
 if TYPE_CHECKING:
     from bayesglm.group_priors import GroupPrior
     from bayesglm.grouping import Grouping, GroupRows
+    from bayesglm.smoothing import Smooth
 
 __all__ = ["Grouped", "GroupedPart", "bind_groups"]
 
@@ -146,7 +147,7 @@ class Grouped:
 
 
 def bind_groups(
-    group: Grouping,
+    group: Grouping | Smooth,
     rows: GroupRows,
     prior: GroupPrior,
     *,
@@ -158,7 +159,7 @@ def bind_groups(
 
     Parameters
     ----------
-    group : Grouping
+    group : Grouping or Smooth
     rows : GroupRows
         Codes and what multiplies the effects, one for each row of the target.
     prior : GroupPrior
@@ -169,7 +170,7 @@ def bind_groups(
     number : type
         Precision of every array.
     """
-    predictor = Grouped(group.name, len(group.levels), group.blocks, first)
+    predictor = Grouped(group.name, group.count, group.blocks, first, group.tied)
     concentration = 1.0 if flat else prior.concentration
     correlations = tuple(dist.LKJCholesky(m, concentration) for m in predictor.correlated)
     if flat or any(each is None for each in prior.sd):

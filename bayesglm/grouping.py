@@ -175,6 +175,19 @@ class Grouping:
         """What the factor is called."""
         return self.groups.name
 
+    # Of a smooth term, which is kept as this is, all effects share one standard deviation.
+    tied = False
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column needed."""
+        return self.groups.columns
+
+    @property
+    def count(self) -> int:
+        """Number of groups."""
+        return len(self.levels)
+
     @property
     def terms(self) -> tuple[str, ...]:
         """Names of the effects."""

@@ -58,7 +58,7 @@ def priors_of(spec: Spec, design: Design) -> Priors:
         y_mean_rows=float(share[w > 0].mean()),
         y_sd_rows=float(share[w > 0].std(ddof=1)) if design.nobs > 1 else 0.0,
     )
-    groups, rest = resolve_groups(spec.prior, design.groups, spec.link)
+    groups, rest = resolve_groups(spec.prior, design.varying, spec.link)
     found = resolve(
         rest,
         design.columns,
@@ -76,7 +76,7 @@ def priors_of(spec: Spec, design: Design) -> Priors:
 def with_data(priors: Priors, spec: Spec, design: Design) -> Priors:
     """Return the priors, able to say what they imply for p on the rows with weight > 0."""
     priors = priors.with_rows(design.matrix, design.offset, design.weights > 0)
-    if not (design.inputs or design.groups):
+    if not (design.inputs or design.varying):
         return priors
     live = np.flatnonzero(design.weights > 0)
     rows = live[np.unique(np.linspace(0, len(live) - 1, min(ROWS, len(live))).astype(int))]
@@ -85,6 +85,7 @@ def with_data(priors: Priors, spec: Spec, design: Design) -> Priors:
         matrix=design.matrix[rows],
         inputs=tuple(replace(part, matrix=part.matrix[rows]) for part in design.inputs),
         groups=tuple(replace(part, rows=part.rows[rows]) for part in design.groups),
+        smooths=tuple(replace(part, rows=part.rows[rows]) for part in design.smooths),
         **{name: getattr(design, name)[rows] for name in ("y", "trials", "weights", "offset")},
     )
     target = target_of(spec, some, priors)

@@ -11,6 +11,7 @@ import numpy as np
 
 from bayesglm import datatree, requested
 from bayesglm import design as designs
+from bayesglm.arrays import build_arrays
 from bayesglm.errors import BayesGLMWarning, SpecificationError, explain, suggest
 from bayesglm.fitting import fit_model, seed_of
 from bayesglm.frames import read_table
@@ -185,7 +186,7 @@ class Model:
                     )
                 )
         model.spec = Spec.make(None, **words, **columns)
-        model.design = designs.build_arrays(
+        model.design = build_arrays(
             X, y, names=names, intercept=intercept, spec=model.spec, **given
         )
         model.priors = priors_of(model.spec, model.design)

@@ -89,9 +89,10 @@ def encode(
     wanted = list(design.formula.right_columns)
     for inputs in design.inputs:
         wanted += [name for name in inputs.formula.right_columns if name not in wanted]
-    asked = [each for each in design.groups if groups is None or each.name in groups]
+    # A smooth term belongs to the population.
+    asked = [e for e in design.varying if e.tied or groups is None or e.name in groups]
     for each in asked:
-        wanted += [name for name in each.groups.columns if name not in wanted]
+        wanted += [name for name in each.columns if name not in wanted]
     if design.offset_column is not None:
         if design.offset_column.startswith(RESERVED):
             raise DataError(

@@ -24,7 +24,7 @@ from bayesglm.precision import in_double
 if TYPE_CHECKING:
     from bayesglm.fit import Fit
 
-__all__ = ["eta", "interval", "points_of", "predict", "response"]
+__all__ = ["eta", "interval", "joint_rows", "points_of", "predict", "response"]
 
 KINDS = ("response", "link", "outcome")
 # Of the quadrature over new groups.
@@ -155,25 +155,51 @@ def _delta(fit: Fit, eta: np.ndarray, some: NewRows, points: _Points, tail: floa
     return found
 
 
+def joint_rows(
+    fit: Fit, some: NewRows, rows: np.ndarray
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return how eta of rows varies around a point estimate, effects together with coefficients.
+
+    Parameters
+    ----------
+    fit : Fit
+        With ``result.joint``.
+    some : NewRows
+    rows : ndarray, shape (n, k)
+        Its matrix, the constant first.
+
+    Returns
+    -------
+    along : ndarray, shape (n, d)
+        Times d standard normal numbers.
+    own : dict of str to ndarray, shape (n, q)
+        By the factor whose effects vary besides, times q numbers of each row's own group.
+    """
+    joint = fit.result.joint
+    along, own = rows @ joint["theta"], {}
+    for name, group in some.groups.items():
+        known = group.codes >= 0
+        columns, codes = group.matrix[known], group.codes[known]
+        parts = joint[name].reshape(-1, group.matrix.shape[1], along.shape[1])
+        along[known] += np.einsum("nq,nqd->nd", columns, parts[codes])
+        if f"{name}_inner" in joint:
+            own[name] = np.zeros(group.matrix.shape)
+            own[name][known] = np.einsum("nq,nqr->nr", columns, joint[f"{name}_inner"][codes])
+    return along, own
+
+
 def _joint_variance(fit: Fit, rows: np.ndarray, points: _Points, some: NewRows) -> np.ndarray:
     """Return the variance of eta by coefficients and group effects together, shape (n,)."""
-    joint = fit.result.joint
-    if not joint:
+    if not fit.result.joint:
         return np.full(len(rows), np.nan)
-    along, own = rows @ joint["theta"], np.zeros(len(rows))
+    along, own = joint_rows(fit, some, rows)
+    total = np.sum(along**2, axis=1)
+    for part in own.values():
+        total += np.sum(part**2, axis=1)
     for each in points.groups:
-        if each.name not in some.groups:
-            continue
-        group = some.groups[each.name]
-        known = group.codes >= 0
-        parts = joint[each.name].reshape(*each.effects.shape[1:], -1)
-        columns = group.matrix[known]
-        along[known] += np.einsum("nq,nqd->nd", columns, parts[group.codes[known]])
-        if f"{each.name}_inner" in joint:
-            inner = joint[f"{each.name}_inner"][group.codes[known]]
-            own[known] += np.sum(np.einsum("nq,nqr->nr", columns, inner) ** 2, axis=1)
-        own += each.variance(group)
-    return np.sum(along**2, axis=1) + own
+        if each.name in some.groups:
+            total += each.variance(some.groups[each.name])
+    return total
 
 
 def added_variance(points: _Points, rows: NewRows) -> np.ndarray | None:

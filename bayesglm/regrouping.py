@@ -1,4 +1,4 @@
-"""Grouping factors read back from a file: their formulas pass the allow-list here."""
+"""Grouping factors and smooth terms read back from a file: formulas pass the allow-list here."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from bayesglm.formulas import split
 from bayesglm.group_priors import GroupPrior
 from bayesglm.grouping import Effects, Grouping, GroupRows, Groups, split_groups
 from bayesglm.serialize import encoding_from_json, level_from_json, prior_from_json
+from bayesglm.smoothing import Smooth, splines
 
 if TYPE_CHECKING:
     from bayesglm.design import Design
     from bayesglm.spec import Spec
 
-__all__ = ["group_priors", "with_groups"]
+__all__ = ["group_priors", "with_groups", "with_smooths"]
 
 
 def with_groups(design: Design, spec: Spec, told: Sequence[Mapping[str, Any]]) -> Design:
@@ -71,6 +72,32 @@ def _names(told: Mapping[str, Any]) -> set[str]:
     return columns | set(map(str, told["factor"]))
 
 
+def with_smooths(design: Design, told: Sequence[Mapping[str, Any]]) -> Design:
+    """Return a design with the smooth terms that `serialize.smooth_to_json` described.
+
+    Raises
+    ------
+    StorageError
+        If they are not those of the formula.
+    """
+    curves = () if design.formula is None else design.formula.curves
+    if [curve.variable for curve in curves] != [words["variable"] for words in told]:
+        raise StorageError(explain("the file is damaged: its smooths are not those of the formula"))
+    found = []
+    for curve, words in zip(curves, told, strict=True):
+        text = splines(curve)
+        encoding = encoding_from_json(words["encoding"], f"0 + {text}")
+        basis, line = np.array(words["basis"], float), np.array(words["line"], float)
+        if basis.shape != (curve.df, line.shape[1]) or len(line) != 2:
+            raise StorageError(explain("the file is damaged: a smooth has another size", term=text))
+        rows = GroupRows(np.empty(0, dtype=np.int64), np.empty((0, basis.shape[1])))
+        bare = Smooth(curve.variable, encoding, basis, line, rows)
+        if design.frame is not None:
+            bare = replace(bare, rows=bare.apply(design.frame, design.context))
+        found.append(bare)
+    return replace(design, smooths=tuple(found))
+
+
 def group_priors(
     design: Design, told: Sequence[Mapping[str, Any]], custom: Mapping[str, Any]
 ) -> tuple[GroupPrior, ...]:
@@ -82,6 +109,7 @@ def group_priors(
             tuple(prior_from_json(value, f"sd_{group.name}", custom) for value in words["sd"]),
             float(words["concentration"]),
             any(size > 1 for size in group.blocks),
+            group.tied,
         )
-        for group, words in zip(design.groups, told, strict=True)
+        for group, words in zip(design.varying, told, strict=True)
     )

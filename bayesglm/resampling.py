@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bayesglm.design import build, build_arrays
+from bayesglm.arrays import build_arrays
+from bayesglm.design import build
 from bayesglm.errors import Finding, SpecificationError, explain
 from bayesglm.fit import Fit
 from bayesglm.implied import priors_of

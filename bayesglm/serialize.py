@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bayesglm.group_priors import GroupPrior
     from bayesglm.grouping import Grouping
     from bayesglm.inputs import Inputs
+    from bayesglm.smoothing import Smooth
 
 __all__ = [
     "encoding_from_json",
@@ -38,6 +39,7 @@ __all__ = [
     "network_to_json",
     "prior_from_json",
     "prior_to_json",
+    "smooth_to_json",
 ]
 
 # The distributions that a file may name.
@@ -279,6 +281,16 @@ def grouping_to_json(grouping: Grouping) -> dict[str, Any]:
         ],
         "levels": [[level_to_json(value) for value in level] for level in grouping.levels],
         "scale": [float(number) for number in grouping.scale],
+    }
+
+
+def smooth_to_json(smooth: Smooth) -> dict[str, Any]:
+    """Return a smooth term without its rows."""
+    return {
+        "variable": smooth.variable,
+        "encoding": encoding_to_json(smooth.encoding),
+        "basis": smooth.basis.tolist(),
+        "line": smooth.line.tolist(),
     }
 
 

@@ -26,7 +26,7 @@ from bayesglm.links import Link, get_link
 from bayesglm.merging import Repeated
 from bayesglm.outcome import Outcome
 from bayesglm.priors import ColumnFacts, Priors
-from bayesglm.regrouping import group_priors, with_groups
+from bayesglm.regrouping import group_priors, with_groups, with_smooths
 from bayesglm.serialize import (
     encoding_from_json,
     encoding_to_json,
@@ -38,6 +38,7 @@ from bayesglm.serialize import (
     network_to_json,
     prior_from_json,
     prior_to_json,
+    smooth_to_json,
 )
 from bayesglm.spec import Spec
 
@@ -183,6 +184,7 @@ def _describe(fields: Mapping[str, Any], *, data: bool) -> dict[str, Any]:
             for network, inputs in zip(spec.add, design.inputs, strict=True)
         ],
         "groups": [grouping_to_json(each) for each in design.groups],
+        "smooths": [smooth_to_json(each) for each in design.smooths],
         "priors": {
             "groups": [group_prior_to_json(each) for each in priors.groups],
             "name": priors.name,
@@ -249,6 +251,7 @@ def _fields(tree: xr.DataTree, told: dict[str, Any], custom: Mapping[str, Any]) 
     design = _design(tree, told["design"], spec, arrays, custom)
     design = replace(design, inputs=tuple(_inputs(each, design) for each in told.get("add", [])))
     design = with_groups(design, spec, told.get("groups", []))
+    design = with_smooths(design, told.get("smooths", []))
     words = told["priors"]
     priors = Priors(
         name=words["name"],

@@ -622,3 +622,18 @@ def test_draws_agree_with_a_plain_numpyro_model():
             error = np.sqrt(a.var(axis=(0, 1)) / ess[0] + b.var(axis=(0, 1)) / ess[1])
             z = (a.mean(axis=(0, 1)) - b.mean(axis=(0, 1))) / error
             assert np.abs(z).max() < 4.2, (power, z)
+
+
+def test_laplace_with_groups_is_certified_and_agrees(draws):
+    model = bg.Model(
+        "cbind(incidence, size - incidence) ~ C(period) + (1 | herd)", bg.datasets.cbpp()
+    )
+    fit = model.fit("laplace")
+    assert fit.result.options["k_hat"] < 0.5
+    assert fit.result.options["verdict"] == "holds"
+    one, two = fit.summary(), draws.summary()
+    # 4,000 independent draws and some 800 effective ones: 4 standard errors of their difference.
+    error = two["std_error"] * np.sqrt(1 / 4_000 + 1 / 800)
+    assert (np.abs(one["estimate"] - two["estimate"]) < 4 * error).all()
+    np.testing.assert_allclose(one["std_error"], two["std_error"], rtol=0.15)
+    assert model.fit("auto", seed=1).method == "laplace"

@@ -19,7 +19,7 @@ import numpy as np
 from bayesglm.effects.answers import Scale, scale_of
 from bayesglm.precision import in_double
 from bayesglm.predicting import eta as eta_of
-from bayesglm.predicting import points_of
+from bayesglm.predicting import joint_rows, points_of
 
 if TYPE_CHECKING:
     from bayesglm.effects.rows import Cells, Rows
@@ -31,6 +31,7 @@ __all__ = [
     "ROWS",
     "Chunk",
     "blocks",
+    "covariance_of",
     "density_of",
     "has_covariance",
     "link_scale",
@@ -41,6 +42,8 @@ __all__ = [
 
 # Draws and rows worked off together: their etas stay in the processor's cache.
 DRAWS, FEW = 128, 4_096
+# Effects of a factor beyond which answers take them, given all else, as known.
+MOST = 1_000
 # Most rows that are encoded together.
 ROWS = 65_536
 
@@ -129,10 +132,11 @@ def probabilities(
     def jacobian(some: Any) -> np.ndarray:
         f = np.asarray(_density(*words, jnp.asarray(eta_of(fit, points, some)[0])))
         ones = np.ones((len(f), first))
-        return np.asarray(f[:, None] * np.concatenate([ones, some.matrix], axis=1))
+        columns = np.concatenate([ones, some.matrix], axis=1)
+        return np.asarray(f[:, None] * _varying(fit, some, columns))
 
     delta = has_covariance(rows)
-    k = len(fit.terms)
+    k = len(covariance_of(rows))
     width = len(versions) * (4 * (k + 1) if len(points) == 1 else 3 * len(points))
     if cells.codes is None:
         for part in blocks(rows.n, memory // (8 * width)):
@@ -154,6 +158,43 @@ def probabilities(
             if slopes is not None:
                 slopes[v] += share.T @ jacobian(some)
     yield together(total, slopes)
+
+
+def _varying(fit: Any, some: Any, columns: np.ndarray) -> np.ndarray:
+    """Return the derivatives of eta by what `covariance_of` is the covariance of, shape (n, k)."""
+    if not fit.result.joint:
+        return columns
+    along, own = joint_rows(fit, some, columns)
+    parts = [along]
+    for name, levels in _inner(fit).items():
+        width = fit.result.joint[f"{name}_inner"].shape[1]
+        whole = np.zeros((len(along), levels, width))
+        if name in own:
+            codes = some.groups[name].codes
+            whole[np.arange(len(along)), codes] = own[name]
+        parts.append(whole.reshape(len(along), -1))
+    return np.concatenate(parts, axis=1)
+
+
+def _inner(fit: Any) -> dict[str, int]:
+    """Return the factor whose effects vary by themselves, and its groups, unless these are many."""
+    joint = fit.result.joint
+    found = {}
+    for name, values in joint.items():
+        if name.endswith("_inner") and values.shape[0] * values.shape[1] <= MOST:
+            found[name.removesuffix("_inner")] = values.shape[0]
+    return found
+
+
+def covariance_of(rows: Rows) -> np.ndarray:
+    """Return the covariance of what the Jacobian is by: coefficients, or what effects are made of."""
+    result = rows.fit.result
+    if not result.joint:
+        return result.cov
+    extra = sum(
+        levels * result.joint[f"{name}_inner"].shape[1] for name, levels in _inner(rows.fit).items()
+    )
+    return np.eye(result.joint["theta"].shape[1] + extra)
 
 
 def has_covariance(rows: Rows) -> bool:

@@ -50,7 +50,7 @@ def predictions(
         Bytes that blocks, and the draws or Jacobian kept behind the table, may take.
     groups : "all", None or sequence of str
         Factors whose group-level effects count; None is the population level. A point fit's errors
-        take these effects as known.
+        count that they are estimates (of more than 1,000 effects of a factor: in part).
     new_groups : {"error", "sample", "zero"}
         As for `Fit.predict`; of a point fit "sample" is refused.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bayesglm.effects.answers import Behind, Quantity, Scale, answer, tabulate
-from bayesglm.effects.engine import Chunk, has_covariance
+from bayesglm.effects.engine import Chunk, covariance_of, has_covariance
 from bayesglm.errors import SpecificationError, explain
 from bayesglm.frames import library_of
 
@@ -64,7 +64,7 @@ def collect(
         Its rows run over comparisons, and within these over cells.
     """
     fit = rows.fit
-    cov = fit.result.cov
+    cov = covariance_of(rows)
     tests = fit.method == "mle"
     parts: list[dict[str, np.ndarray]] = []
     kept: list[np.ndarray] = []
@@ -125,7 +125,7 @@ def _behind(
         null=scale.null,
         draws=draws,
         jacobian=jacobian,
-        cov=result.cov if jacobian is not None else None,
+        cov=covariance_of(rows) if jacobian is not None else None,
         missing=missing,
     )
 

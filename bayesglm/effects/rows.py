@@ -108,9 +108,9 @@ class Rows:
         inputs = tuple(given.apply(frame, design.context) for given in design.inputs)
         groups = {
             each.name: each.apply(frame, design.context, self.new)
-            if set(each.groups.columns) & set(changes)
+            if set(each.columns) & set(changes)
             else self.groups[each.name][part]
-            for each in design.groups
+            for each in design.varying
             if each.name in self.groups
         }
         return NewRows(matrix, self.offset[part], None, inputs=inputs, groups=groups)
@@ -280,7 +280,7 @@ def variables_of(fit: Fit) -> list[str]:
 
 def group_columns(design: Any, names: Collection[str]) -> list[str]:
     """Return the columns that the group-level effects of some factors need."""
-    parts = (each.groups.columns for each in design.groups if each.name in names)
+    parts = (each.columns for each in design.varying if each.name in names)
     return list(dict.fromkeys(name for part in parts for name in part))
 
 

@@ -14,7 +14,7 @@ from bayesglm.effects.encodings import derivative_of
 from bayesglm.effects.marginal import SLOPES, slopes_of
 from bayesglm.effects.networks import network_slopes
 from bayesglm.effects.questions import MEMORY, asked, check_memory, collect, stacked
-from bayesglm.effects.rows import cells_of, group_columns, rows_of
+from bayesglm.effects.rows import cells_of, rows_of
 from bayesglm.errors import SpecificationError, explain
 from bayesglm.tables import check_level
 
@@ -87,10 +87,9 @@ def slopes(
     names = list(wanted(rows, variables))
     numbers = [name for name in names if is_numeric(rows, name)]
     tables: dict[str, Any] = {}
-    # The slopes of groups add to those of the encoding.
-    varying = set(group_columns(fit.design, rows.groups))
-    whole = [name for name in numbers if fit.design.inputs or name in varying]
-    plain = [name for name in numbers if name not in whole]
+    # Effects of groups and of smooth terms vary together with the coefficients.
+    whole = numbers if fit.design.inputs or fit.design.varying else []
+    plain = [] if whole else numbers
     if whole:
         tables |= network_slopes(
             rows, cells, whole, slope, level=level, memory=memory, shown=SHOWN[slope]

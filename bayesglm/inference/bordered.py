@@ -17,7 +17,7 @@ from jax import Array
 
 from bayesglm.grouped import Grouped, GroupedPart
 
-__all__ = ["Bordered", "apply", "crossed", "solve_roots", "sums", "system"]
+__all__ = ["Bordered", "apply", "crossed", "gram", "solve_roots", "sums", "system"]
 
 
 class Bordered(NamedTuple):
@@ -41,6 +41,13 @@ def sums(values: Array, codes: Array, levels: int) -> Array:
     if levels == 1:
         return jnp.sum(values, axis=0, keepdims=True)
     return jax.ops.segment_sum(values, codes, levels)
+
+
+def gram(w: Array, columns: Array, codes: Array, levels: int) -> Array:
+    """Return the sums of w x x' over the rows of each group, shape (levels, q, q)."""
+    if levels == 1:
+        return ((w[:, None] * columns).T @ columns)[None]
+    return sums(w[:, None, None] * columns[:, :, None] * columns[:, None, :], codes, levels)
 
 
 def crossed(
@@ -68,12 +75,7 @@ def system(
 ) -> Bordered:
     """Factor the information of the effects of all factors, given the rows' weights in eta."""
     (main, part), columns = groups[-1], wide[-1]
-    if main.levels == 1:
-        own = ((w[:, None] * columns).T @ columns)[None]
-    else:
-        own = sums(
-            w[:, None, None] * columns[:, :, None] * columns[:, None, :], part.codes, main.levels
-        )
+    own = gram(w, columns, part.codes, main.levels)
     own = own + jnp.eye(main.width, dtype=w.dtype)
     roots = jnp.sqrt(own) if main.width == 1 else jnp.linalg.cholesky(own)
     if len(groups) == 1:

@@ -26,7 +26,7 @@ from jax import Array
 from bayesglm.generative import Data, Structure
 from bayesglm.grouped import Grouped
 from bayesglm.inference import marginal
-from bayesglm.inference.bordered import crossed, solve_roots, sums
+from bayesglm.inference.bordered import crossed, gram, solve_roots, sums
 from bayesglm.inference.multilevel import climb
 from bayesglm.precision import scope
 
@@ -177,8 +177,7 @@ def _known(structure: Structure, data: Data, v: Array, z: tuple[Array, ...]) -> 
     raw = []
     for (group, part), root, own in zip(pairs, roots, z, strict=True):
         columns = part.matrix
-        products = w[:, None, None] * columns[:, :, None] * columns[:, None, :]
-        information = sums(products, part.codes, group.levels)
+        information = gram(w, columns, part.codes, group.levels)
         score = sums(slopes[:, None] * columns, part.codes, group.levels)
         raw.append([information, score, shared(part, group.levels), own @ root.T])
     (last, part), root = pairs[-1], roots[-1]

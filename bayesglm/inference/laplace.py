@@ -5,7 +5,7 @@ over their own. The Pareto shape k-hat of the largest weights says whether the p
 tails of the posterior (Vehtari et al. 2024), and importance resampling without replacement turns
 them into draws of it. Where k-hat of a pilot says that the tails are heavier than Gaussian, z follows
 a Student t, or a split one with a scale of its own on each side of each axis (Geweke 1989), whichever
-fits best.
+fits best. Group effects follow what they depend on: W z is then the map of `hierarchical`.
 
 References
 ----------
@@ -16,7 +16,7 @@ Gelman, Yao & Gabry (2024), "Pareto smoothed importance sampling", JMLR 25.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,7 @@ import numpy as np
 from jax import Array
 
 from bayesglm.generative import Data, Structure, log_density
+from bayesglm.inference.hierarchical import Hierarchy, placed
 from bayesglm.inference.importance import FACTOR, Certificate, Weighed, factor, resample, smooth
 from bayesglm.precision import scope
 
@@ -55,7 +56,8 @@ class _Proposal(NamedTuple):
     """Independent z: t with ``df`` (0: normal), scaled by ``right`` or ``left`` of 0 on each axis."""
 
     mode: Array
-    w: Array
+    # A matrix, or a `Hierarchy`.
+    w: Any
     left: Array
     right: Array
     df: Array
@@ -66,7 +68,7 @@ def _propose(
     structure: Structure, data: Data, proposal: _Proposal, key: Array, *, count: int, heavy: bool
 ) -> tuple[Array, Array, Array]:
     """Return ``count`` flat vectors, their log density and their log weights, up to a constant."""
-    size = proposal.w.shape[1]
+    size = len(proposal.left)
     dtype = proposal.mode.dtype
     draw, mix, side = jax.random.split(key, 3)
     z = jax.random.normal(draw, (count, size), dtype)
@@ -83,7 +85,11 @@ def _propose(
     right = jax.random.uniform(side, (count, size), dtype) * total < proposal.right
     z = jnp.abs(z) * jnp.where(right, proposal.right, -proposal.left)
     log_q = log_q - jnp.sum(jnp.log(total / 2))
-    flat = proposal.mode + z @ proposal.w.T
+    if isinstance(proposal.w, Hierarchy):
+        flat, moved = jax.vmap(lambda one: placed(structure, proposal.mode, proposal.w, one))(z)
+        log_q = log_q - moved
+    else:
+        flat = proposal.mode + z @ proposal.w.T
     log_p = jax.vmap(lambda f: log_density(structure, data, f, jacobian=True))(flat)
     # Outside the domain of a partial link the weight is 0.
     log_p = jnp.where(jnp.isnan(log_p), -jnp.inf, log_p)
@@ -122,7 +128,7 @@ def _sides(target: Target, data: Data, mode: Array, w: Array) -> tuple[np.ndarra
 def approximate(
     target: Target,
     mode: np.ndarray,
-    w: np.ndarray,
+    w: Any,
     *,
     draws: int = DRAWS,
     seed: int = 0,
@@ -136,7 +142,7 @@ def approximate(
         The model on its data.
     mode : ndarray, shape (size,)
         Mode of the unconstrained density.
-    w : ndarray, shape (size, d)
+    w : ndarray, shape (size, d), or Hierarchy
         W with W W' the inverse negative Hessian there; its rows are 0 for what stays at the mode.
     draws : int
         Draws wanted; at least five times as many are proposed, more where the weights are uneven.
@@ -156,8 +162,10 @@ def approximate(
     with scope(target.precision):
         number = target.data.y.dtype
         data = target.arrays
-        centre, scale = jnp.asarray(mode, number), jnp.asarray(w, number)
-        ones = np.ones(w.shape[1])
+        linear = not isinstance(w, Hierarchy)
+        centre = jnp.asarray(mode, number)
+        scale = jax.tree.map(lambda part: jnp.asarray(part, number), w)
+        ones = np.ones(w.shape[1] if linear else target.size)
         length = _block(data)
 
         def weigh(
@@ -191,12 +199,10 @@ def approximate(
         if pilot.k_hat <= GOOD:
             found, blocks = weigh(name, proposal, FACTOR * draws, key, blocks)
         if found is None or not found.k_hat <= GOOD:
-            left, right = _sides(target, data, centre, scale)
-            others = {
-                "t": make(ones, ones),
-                "split normal": make(left, right),
-                "split t": make(left, right),
-            }
+            others = {"t": make(ones, ones)}
+            if linear:
+                sides = _sides(target, data, centre, scale)
+                others |= {"split normal": make(*sides), "split t": make(*sides)}
             best = np.nan_to_num(pilot.k_hat if found is None else found.k_hat, nan=np.inf)
             for rank, (other, candidate) in enumerate(others.items(), 2):
                 own = jax.random.fold_in(key, 2**30 + rank)

@@ -40,6 +40,8 @@ STEPS, PLAIN = 30, 20
 # A standard deviation below this share of the link's unit, or a correlation this near to 1, is at
 # the end of its range.
 SMALL = 1e-4
+# A standard deviation that is 0 but for rounding.
+NONE = 1e-8
 # Bytes of the joint covariance of effects and coefficients beyond which it is not kept.
 LARGEST = 128 * 2**20
 
@@ -240,6 +242,11 @@ def marginal_mode(target: Target, method: str, options: Mapping[str, Any]) -> Re
     k = moved.shape[1]
     cov = moved @ covariance[:k, :k] @ moved.T
     findings = findings_of(target, method, optimum, cov, ())
+    straight = [f"sd_{group.name}" for group, _ in target.groups if group.tied]
+    lines = [name for name in edge if name in straight]
+    edge = [name for name in edge if name not in straight]
+    if lines:
+        findings = (*findings, _line(lines))
     if edge and optimum.status == Status.CONVERGED:
         optimum = replace(optimum, status=Status.BOUNDARY)
         findings = (*findings, _no_variation(edge))
@@ -311,7 +318,18 @@ def _no_variation(edge: list[str]) -> Finding:
         f"The estimate of {', '.join(edge)} lies at the end of its range (a {what}): the groups "
         "differ no more than chance, or tell too little. Its standard error means nothing.",
         where=edge[0],
-        advice='Use fit("nuts") or fit("map"), or leave this effect out.',
+        advice='Use fit("nuts"), or leave this effect out.',
+    )
+
+
+def _line(names: list[str]) -> Finding:
+    terms = ", ".join(name.removeprefix("sd_") for name in names)
+    return Finding(
+        "smooth-line",
+        "note",
+        f"No bend was found in {terms}: the estimate is a line (a standard deviation of 0).",
+        where=names[0],
+        advice='fit("nuts") says how much it may bend.',
     )
 
 
@@ -335,8 +353,11 @@ def _estimates(
     at = 0
     for (group, _), factor, z in zip(target.groups, found, peak.z, strict=True):
         sd = np.linalg.norm(factor, axis=1)
-        estimates[f"sd_{group.name}"] = sd[: group.sds]
-        estimates[f"sd_{group.name}_std_error"] = errors[at : at + group.sds]
+        none = sd[: group.sds] < NONE * _unit(target)
+        estimates[f"sd_{group.name}"] = np.where(none, 0.0, sd[: group.sds])
+        estimates[f"sd_{group.name}_std_error"] = np.where(
+            none, np.nan, errors[at : at + group.sds]
+        )
         at += group.sds
         if group.correlated:
             units = factor / np.maximum(sd, 1e-300)[:, None]

@@ -91,7 +91,7 @@ def posterior(
             return _laplace_of_networks(target, options, seed, report)
         return _nuts_of_networks(target, options, seed, report, checkpoint)
     if target.groups:
-        return _nuts_of_groups(target, options, seed, report, checkpoint)
+        return _posterior_of_groups(target, method, options, seed, report, checkpoint)
     optimum = find_mode(target, {}, jacobian=True)
     refuse_divergence(target, optimum)
     hessian = hessian_at(target, optimum.flat, information="observed", jacobian=True)
@@ -148,7 +148,7 @@ def _laplace_of_networks(
 def _laplace(
     target: Target,
     mode: np.ndarray,
-    w: np.ndarray,
+    w: Any,
     options: Mapping[str, Any],
     seed: int,
     report: Report,
@@ -161,7 +161,8 @@ def _laplace(
     # The hidden layers of a network are the same in all draws, so that the mean is a network.
     center = flat.mean(axis=0)
     verdict = certified(certificate, "Laplace approximation", "laplace")
-    result = _sampled(target, draws, settings, center, mode, (verdict,))
+    begin = center if target.groups else mode
+    result = _sampled(target, draws, settings, center, begin, (verdict,))
     words = {"draws": shape[1], "chains": shape[0]} | certificate.words
     result = replace(result, method="laplace", status=Status.APPROXIMATED, options=words)
     return result, certificate
@@ -326,8 +327,9 @@ def _nuts_of_networks(
     return _sampled(target, draws, settings, draws.flat[best], trained.flat[0], ())
 
 
-def _nuts_of_groups(
+def _posterior_of_groups(
     target: Target,
+    method: str,
     options: Mapping[str, Any],
     seed: int,
     report: Report,
@@ -338,6 +340,13 @@ def _nuts_of_groups(
     The joint mode would not do: its density has spikes where standard deviations are small.
     """
     mode, w = start_of(target)
+    rejected: tuple[Finding, ...] = ()
+    if method != "nuts":
+        words = {n: options[n] for n in ("draws", "chains") if isinstance(options.get(n), int)}
+        approximation, certificate = _laplace(target, mode, w, words, seed, report)
+        if method == "laplace" or certificate.holds:
+            return approximation
+        rejected = (instead_of_laplace(certificate),)
     settings = nuts.Settings(**options)
     draws = nuts.sample(
         target,
@@ -350,7 +359,7 @@ def _nuts_of_groups(
         checkpoint=checkpoint,
     )
     center = draws.flat.mean(axis=(0, 1))
-    return _sampled(target, draws, settings, center, center, ())
+    return _sampled(target, draws, settings, center, center, rejected)
 
 
 def _varying(target: Target, flat: np.ndarray) -> np.ndarray:

@@ -321,7 +321,7 @@ def build(
     number = dtype(precision)
     p, first = len(design.terms), int(design.intercept)
     # Every padding column would cost a column of the marginal likelihood's Hessian.
-    padded = padded and not design.groups
+    padded = padded and not design.varying
     columns = bucket(p + first, MIN_COLUMNS) if padded else p + first
     center = np.asarray(priors.center, dtype=float)
     given, together = merge(
@@ -330,7 +330,7 @@ def build(
         sampling=sampling,
         numeric=family.has_sigma,
         cluster=cluster,
-        apart=[each for group in design.groups for each in group.keys],
+        apart=[each for group in design.varying for each in group.keys],
     )
     rows = bucket(len(given.y), MIN_ROWS) if padded else len(given.y)
     matrix = place(
@@ -369,7 +369,7 @@ def build(
         sites += added[0].sites
         size += added[0].size
     for group, prior in sorted(
-        zip(design.groups, priors.groups, strict=True), key=lambda pair: pair[0].size
+        zip(design.varying, priors.groups, strict=True), key=lambda pair: pair[0].size
     ):
         known = group.rows if given.at is None else group.rows[given.at]
         bound = bind_groups(group, known, prior, first=size, flat=flat, number=number)
