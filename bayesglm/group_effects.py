@@ -26,6 +26,7 @@ __all__ = [
     "chosen",
     "group_points",
     "group_table",
+    "grouping_of",
     "known_groups",
     "shape_table",
 ]
@@ -140,7 +141,14 @@ def _values(fit: Fit, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | N
     return known[name], known[f"sd_{name}"], known.get(f"cor_{name}")
 
 
-def _grouping(fit: Fit, name: str | None) -> Grouping:
+def grouping_of(fit: Fit, name: str | None) -> Grouping:
+    """Return a factor by its name, or the only one.
+
+    Raises
+    ------
+    SpecificationError
+        If there is no such factor, or several and no name.
+    """
     known = [each.name for each in fit.design.groups]
     if name is None and len(known) == 1:
         return fit.design.groups[0]
@@ -160,7 +168,7 @@ def group_table(fit: Fit, name: str | None, level: float) -> pd.DataFrame:
     import pandas as pd
 
     tables.check_level(level)
-    grouping = _grouping(fit, name)
+    grouping = grouping_of(fit, name)
     name = grouping.name
     effects, sd, _ = _values(fit, name)
     labels, terms = grouping.labels, grouping.terms

@@ -467,6 +467,24 @@ def test_tables(crossed_fit):
     assert crossed_fit.parameters == 6
 
 
+def test_the_picture_of_groups(crossed_fit):
+    axes = bg.plots.groups(crossed_fit, "a", "x").axes[0]
+    table = crossed_fit.group_table("a").xs("x", level="term").sort_values("estimate")
+    (points,) = [line for line in axes.lines if len(line.get_xdata()) == 12]
+    np.testing.assert_allclose(points.get_xdata(), table["estimate"])
+    assert [text.get_text() for text in axes.get_yticklabels()] == list(table.index)
+    assert "difference of x" in axes.get_xlabel()
+    with pytest.raises(bg.SpecificationError, match="no effect 'z' varies"):
+        bg.plots.groups(crossed_fit, "a", "z")
+
+
+def test_the_report_has_the_groups(crossed_fit, tmp_path):
+    page = bg.report(crossed_fit, tmp_path / "report.html", progress=False).read_text()
+    assert "How effects vary" in page
+    assert "12 groups of a" in page
+    assert "could not" not in page
+
+
 def test_slopes_go_through_the_groups(crossed, crossed_fit):
     fit, found = crossed_fit, crossed_fit.result.groups
     p = fit.predict()

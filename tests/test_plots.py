@@ -104,7 +104,8 @@ def test_draws_into_given_axes(post, name):
 
 def test_every_public_plot_is_tried_here():
     tried = {name.split()[0] for name in (*PLOTS, *PANELS)}
-    assert set(bg.plots.__all__) == tried | {"loss", "link_comparison"}
+    # The last is in test_groups.py.
+    assert set(bg.plots.__all__) == tried | {"loss", "link_comparison", "groups"}
 
 
 def test_a_figure_shows_itself_in_a_notebook_without_pyplot(mle):

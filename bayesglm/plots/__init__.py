@@ -18,12 +18,14 @@ from bayesglm.plots.conditional import effects
 from bayesglm.plots.forest import coefficients
 from bayesglm.plots.goodness import calibration, predictive, residuals, separation
 from bayesglm.plots.inferring import loss, prior_posterior, trace
+from bayesglm.plots.varying import groups
 
 __all__ = [
     "calibration",
     "coefficients",
     "decision_curve",
     "effects",
+    "groups",
     "link_comparison",
     "loss",
     "precision_recall",

@@ -9,6 +9,7 @@ import numpy as np
 
 from bayesglm.canvas import label_of
 from bayesglm.plots.forest import coefficients
+from bayesglm.plots.varying import groups
 from bayesglm.reporting.blocks import (
     Block,
     Gallery,
@@ -28,6 +29,8 @@ __all__ = ["section"]
 
 # Terms that are shown; more make a table that nobody reads.
 MOST = 60
+# Groups beyond which their picture is left out.
+LARGEST = 1_000
 
 
 def section(material: Material) -> Section:
@@ -41,6 +44,15 @@ def section(material: Material) -> Section:
     shown = [term for term in terms if term != "Intercept"]
     if shown:
         attempt(blocks, lambda: Gallery([_forest(material, shown)]), "A picture of them")
+    if material.fit.design.varying:
+        attempt(blocks, lambda: _varying(material), "How effects vary")
+    drawn = [g for g in material.fit.design.groups if len(g.levels) <= LARGEST]
+    if drawn:
+        attempt(
+            blocks,
+            lambda: Gallery([_groups(material, g.name, term) for g in drawn for term in g.terms]),
+            "The effects of groups",
+        )
     if material.fit.spec.add:
         blocks.append(
             Text(
@@ -89,6 +101,39 @@ def _table(material: Material, terms: list[str]) -> Table:
     header += [ratio.capitalize()] if ratio else []
     header += [word for _, word, _ in more]
     return Table(f"Coefficients, link scale ({fit.spec.link.label})", header, rows)
+
+
+def _varying(material: Material) -> Table:
+    """Return standard deviations and correlations of group-level effects and smooth terms."""
+    table = material.fit.summary(level=material.level).iloc[len(material.fit.terms) :]
+    counts = {group.name: len(group.levels) for group in material.fit.design.groups}
+    rows = [
+        [label_of(str(name)), number(row["estimate"]), number(row["std_error"]), _ends(row)]
+        for name, row in table.iterrows()
+    ]
+    told = ", ".join(f"{count:,} groups of {name}" for name, count in counts.items())
+    caption = "How effects vary: standard deviations (sd) and correlations (cor), link scale"
+    header = ["", "Estimate", "Error", f"{material.level:.0%} interval"]
+    return Table(f"{caption}; {told}" if told else caption, header, rows)
+
+
+def _ends(row: Any) -> str:
+    if not (np.isfinite(row["lower"]) and np.isfinite(row["upper"])):
+        return "–"
+    return f"{number(row['lower'])} to {number(row['upper'])}"
+
+
+def _groups(material: Material, name: str, term: str) -> Picture:
+    return picture(
+        groups,
+        material.fit,
+        name,
+        term,
+        level=material.level,
+        alt=f"Effects of the groups of {name}: {term}",
+        caption=f"{label_of(term)} by {name}: differences from the population, with intervals; "
+        "groups with few rows are drawn towards 0.",
+    )
 
 
 def _interval(row: Any) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["LEVELS", "categorical", "compressed", "correlated"]
+__all__ = ["LEVELS", "categorical", "compressed", "correlated", "grouped"]
 
 # Correlation of any two predictors.
 RHO = 0.7
@@ -59,6 +59,18 @@ def categorical(n: int, seed: int) -> pd.DataFrame:
         columns[name] = pd.Categorical.from_codes(codes, labels)
     y = rng.uniform(size=n) < 1 / (1 + np.exp(-eta))
     return pd.DataFrame({"y": y.astype(np.int8), **columns})
+
+
+def grouped(n: int, p: int, groups: int, seed: int) -> pd.DataFrame:
+    """Return ``y``, predictors ``x1``, ... and a factor ``g`` with intercepts of sd 0.7."""
+    import pandas as pd
+
+    rng = np.random.default_rng(seed)
+    X, g = rng.normal(size=(n, p)), rng.integers(groups, size=n)
+    beta = np.resize([1.0, 0.5, 0.0, -0.5, 0.2], p)
+    eta = -0.5 + X @ beta + 0.7 * rng.normal(size=groups)[g]
+    y = (rng.uniform(size=n) < 1 / (1 + np.exp(-eta))).astype(np.int8)
+    return pd.DataFrame(X, columns=[f"x{j + 1}" for j in range(p)]).assign(g=g, y=y)
 
 
 def compressed(frame: pd.DataFrame) -> pd.DataFrame:

@@ -148,7 +148,20 @@ def forget_peak() -> None:
         path.write_text("5")
 
 
-TASKS: dict[str, Callable] = {"fits": fits, "loop": loop, "merged": merged}
+def grouped(request: dict, fit: Callable, read: Callable) -> Iterator[dict]:
+    """Fit a model with an intercept for each group."""
+    p = request["p"]
+    formula = "y ~ " + " + ".join(f"x{j + 1}" for j in range(p)) + " + (1 | g)"
+    for number in range(request.get("fits", 1)):
+        frame = simulate.grouped(request["n"], p, request["groups"], request["seed"] + number)
+        seconds, result = timed(fit, formula, frame)
+        found = read(result)
+        worst = found.pop("worst", float("nan"))
+        yield {**seconds, "worst": worst, **numbers(found)}
+        del frame, result
+
+
+TASKS: dict[str, Callable] = {"fits": fits, "loop": loop, "merged": merged, "grouped": grouped}
 
 if __name__ == "__main__":
     main()

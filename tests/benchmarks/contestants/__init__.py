@@ -28,6 +28,12 @@ CONTESTANTS: dict[str, Contestant] = {
     "bayesglm nuts": Contestant("own", "own", "draws", {"method": "nuts"}, OWN),
     "bayesglm laplace": Contestant("own", "own", "draws", {"method": "laplace"}, OWN),
     "bayesglm mle": Contestant("own", "own", "mle", {}, OWN),
+    "bayesglm groups mle": Contestant("own", "own", "grouped", {"method": "mle"}, OWN),
+    "bayesglm groups nuts": Contestant("own", "own", "grouped", {"method": "nuts"}, OWN),
+    "bambi groups": Contestant("peers", "samplers", "grouped", {}, ("bambi", "pymc")),
+    "bambi groups nutpie": Contestant(
+        "peers", "samplers", "grouped", {"method": "nutpie"}, ("bambi", "nutpie")
+    ),
     "numpyro": Contestant("peers", "samplers", "numpyro", {}, ("numpyro", "jax")),
     "numpyro float64": Contestant(
         "peers", "samplers", "numpyro", {"x64": True}, ("numpyro", "jax")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["draws", "mle", "table"]
+__all__ = ["draws", "grouped", "mle", "table"]
 
 SEED = 1
 
@@ -51,6 +51,24 @@ def table() -> tuple[Callable, Callable]:
         return bg.Model(formula, frame).fit("nuts", seed=SEED)
 
     return fit, _read
+
+
+def grouped(method: str) -> tuple[Callable, Callable]:
+    """Fit a formula with group-level effects: model and fit in one call."""
+    import bayesglm as bg
+
+    def fit(formula: str, frame: Any) -> Any:
+        return bg.Model(formula, frame).fit(method, seed=SEED)
+
+    return fit, _read_grouped
+
+
+def _read_grouped(fit: Any) -> dict[str, Any]:
+    if fit.method == "mle":
+        sd = fit.result.groups["sd_g"]
+        return {**_read_mle(fit), "coef": [*fit.result.theta, *sd]}
+    draws = np.concatenate([fit.theta_draws(), fit.result.draws["sd_g"]], axis=-1)
+    return {"draws": draws, "worst": float(fit.group_table()["r_hat"].max())}
 
 
 def _read(fit: Any) -> dict[str, Any]:

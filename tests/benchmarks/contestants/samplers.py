@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["bambi", "blackjax", "numpyro", "nutpie"]
+__all__ = ["bambi", "blackjax", "grouped", "numpyro", "nutpie"]
 
 CHAINS, DRAWS, CORES, SCALE, SEED = 4, 1_000, 2, 1.5, 1
 
@@ -94,6 +94,35 @@ def bambi() -> tuple[Callable, Callable]:
         return {"Intercept": posterior["Intercept"].to_numpy(), "beta": beta}
 
     return fit, _read
+
+
+def grouped(method: str = "pymc") -> tuple[Callable, Callable]:
+    """Sample a formula with group-level effects by bambi, with its own priors."""
+    import bambi as library
+    from arviz_stats.base import array_stats
+
+    def fit(formula: str, frame: Any) -> Any:
+        model = library.Model(formula, frame, family="bernoulli")
+        words = {} if method == "nutpie" else {"progressbar": False}
+        trace = model.fit(
+            draws=DRAWS,
+            chains=CHAINS,
+            cores=CORES,
+            random_seed=SEED,
+            inference_method=method,
+            **words,
+        )
+        return trace.posterior
+
+    def read(posterior: Any) -> dict[str, Any]:
+        names = [name for name in posterior.data_vars if str(name).startswith("x")]
+        wanted = ["Intercept", *names, "1|g_sigma"]
+        draws = np.stack([posterior[name].to_numpy() for name in wanted], axis=-1)
+        effects = posterior["1|g"].to_numpy()
+        worst = array_stats.rhat(effects, chain_axis=0, draw_axis=1)
+        return {"draws": draws, "worst": float(np.max(worst))}
+
+    return fit, read
 
 
 def blackjax(x64: bool = False) -> tuple[Callable, Callable]:
