@@ -99,6 +99,10 @@ def split(text: str, known: list[str], *, context: Mapping[str, Any], taken: set
     left, right = sides[0][1].strip(), sides[1][1].strip()
     left_columns = _left_columns(left, text)
     pieces = split_top(right, "+-")
+    if not pieces[-1][1].strip():
+        raise FormulaError(
+            explain(f"the formula does not parse: it ends with {pieces[-1][0]}", formula=text)
+        )
     parts = [p.strip()[len("offset(") : -1] for _, p in pieces if _is_offset(p)]
     bars = tuple(bar for sign, p in pieces if _has_bar(p) for bar in _bars(sign, p, text))
     hidden = {name for part in parts for name in check(part, text, context=context)}
@@ -114,7 +118,7 @@ def split(text: str, known: list[str], *, context: Mapping[str, Any], taken: set
         elif _is_smooth(piece) and "s" not in context:
             curves.append(_curve(sign, piece, text))
             kept.append(f"+ `{curves[-1].variable}`")
-        elif piece.strip():
+        elif sign or piece.strip():
             kept.append(f"{sign} {piece.strip()}")
     right = " ".join(kept).strip().removeprefix("+").strip() or "1"
     columns: dict[str, None] = {}
