@@ -147,7 +147,8 @@ def simulation_based_calibration(
     Returns
     -------
     Calibration
-        With ranks of the intercept, every coefficient, ``sigma`` (gaussian) and
+        With ranks of the intercept, every coefficient, ``sigma`` (gaussian), standard deviations of
+        groups and
         ``log_likelihood``. Ctrl-C keeps the replications that are done, with a finding.
 
     Raises

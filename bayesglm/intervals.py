@@ -97,6 +97,14 @@ def interval_of(fit: Fit, ci: str | None = None) -> str:
     """
     if ci is None:
         return str(fit.errors.get("ci", "wald"))
+    if ci == "profile" and fit.design.varying:
+        raise SpecificationError(
+            explain(
+                "group-level effects and smooth terms have no profile likelihood here",
+                ci=ci,
+                advice='use ci="wald", or fit("nuts")',
+            )
+        )
     check_interval(ci, fit.spec, fit.method, fit.errors, fit.result.options.get("bias_reduction"))
     return ci
 

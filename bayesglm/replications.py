@@ -14,6 +14,7 @@ import numpy as np
 
 from bayesglm.errors import InferenceError, SpecificationError, explain, suggest
 from bayesglm.implied import target_of
+from bayesglm.inference.multilevel import flat_shape
 from bayesglm.inference.options import check_options
 from bayesglm.inference.predictive import pointwise_draws
 from bayesglm.inference.run import run
@@ -106,7 +107,16 @@ def plan_of(
 def names_of(model: Model) -> list[str]:
     """Return the parameters that are ranked."""
     head = ["Intercept"] if model.design.intercept else []
-    return [*head, *model.design.terms, *(["sigma"] if model.spec.family.has_sigma else [])]
+    tail = ["sigma"] if model.spec.family.has_sigma else []
+    for each in model.design.varying:
+        tail += [f"sd_{each.name}"] if each.tied else [f"sd_{each.name}[{t}]" for t in each.terms]
+    return [*head, *model.design.terms, *tail]
+
+
+def _ranks_of(target: Target) -> list[str]:
+    """Return the variables that are ranked, in the order of `names_of`."""
+    asked = {group.name: f"sd_{group.name}" for group, _ in target.groups}
+    return ["Intercept", "beta", "sigma", *asked.values()]
 
 
 def copies(spec: Spec, design: Design) -> Design:
@@ -141,6 +151,8 @@ def copies(spec: Spec, design: Design) -> Design:
         matrix=matrix,
         weights=np.ones(len(rows)),
         frame=None,
+        groups=tuple(replace(each, rows=each.rows[rows]) for each in design.groups),
+        smooths=tuple(replace(each, rows=each.rows[rows]) for each in design.smooths),
         **{name: getattr(design, name)[rows] for name in ("y", "trials", "offset")},
     )
 
@@ -178,15 +190,13 @@ def _ranked(
     if result.flat_draws is None:
         raise InferenceError(explain("the method returned no draws", method=result.method))
     flat = result.flat_draws.reshape(-1, target.size)[:: plan.thin][: plan.draws]
-    columns = []
-    for name in ("Intercept", "beta", "sigma"):
+    columns, ranked = [], _ranks_of(target)
+    for name in ranked:
         if name in truth:
             values = result.draws[name]
             values = values.reshape(values.shape[0] * values.shape[1], -1)
             columns.append(values[:: plan.thin][: plan.draws])
-    true = np.concatenate(
-        [np.atleast_1d(truth[n]) for n in ("Intercept", "beta", "sigma") if n in truth]
-    )
+    true = np.concatenate([np.atleast_1d(truth[n]) for n in ranked if n in truth])
     points = np.concatenate([_flat(target, truth)[None], flat])
     density = pointwise_draws(target, points).sum(axis=1)
     values = np.column_stack([*columns, density[1:]])
@@ -205,6 +215,13 @@ def _flat(target: Target, truth: Mapping[str, np.ndarray]) -> np.ndarray:
     head = [truth["Intercept"][None]] if target.intercept else []
     with scope(target.precision):
         flat = target.locate(np.concatenate([*head, truth["beta"]]))
+        for group, _ in target.groups:
+            sd = np.broadcast_to(truth[f"sd_{group.name}"], (group.width,))
+            cor = truth.get(f"cor_{group.name}", np.eye(group.width))
+            factor = sd[:, None] * np.linalg.cholesky(cor)
+            flat[group.first : group.effects_at] = flat_shape(group, factor)
+            z = np.linalg.solve(factor, truth[group.name].T).T
+            flat[group.effects_at : group.first + group.size] = z.ravel()
     if "sigma" in truth:
         flat[-1] = np.log(truth["sigma"])
     return flat

@@ -375,6 +375,14 @@ def bootstrap(
                 advice='a posterior has its own spread; use fit("mle")',
             )
         )  # fmt: skip
+    if fit.design.varying:
+        raise SpecificationError(
+            explain(
+                "the bootstrap draws rows, which are not independent given group-level effects",
+                groups=[each.name for each in fit.design.varying],
+                advice='use the standard errors of the fit, or fit("nuts")',
+            )
+        )
     if not isinstance(replicates, (int, np.integer)) or replicates < 2:
         raise SpecificationError(
             explain("replicates must be a whole number, 2 or more", replicates=replicates)

@@ -32,6 +32,14 @@ def recomputed(fit: Fit, cov: str, information: str, cluster: str | None) -> np.
         raise SpecificationError(
             explain("a network's likelihood gives no standard errors", advice=NETWORK_ERRORS)
         )
+    if fit.design.varying:
+        raise SpecificationError(
+            explain(
+                "group-level effects and smooth terms have no other standard errors",
+                cov=cov,
+                advice='use those of the fit, or fit("nuts")',
+            )
+        )
     if fit.status == Status.BOUNDARY:
         return fit.result.cov
     sigma = fit.result.sigma

@@ -31,7 +31,7 @@ from bayesglm.precision import scope
 if TYPE_CHECKING:
     from bayesglm.inference.target import Target
 
-__all__ = ["Peak", "climb", "marginal_mode"]
+__all__ = ["Peak", "climb", "flat_shape", "marginal_mode"]
 
 # Squared decrement below which a full step ends the climb, and Hessians at most.
 TOLERANCE, ROUNDS = 1e-8, 12
@@ -227,7 +227,7 @@ def marginal_mode(target: Target, method: str, options: Mapping[str, Any]) -> Re
         z = [e * s for e, s in zip(peak.z, signs, strict=True)]
         shapes, edge = [], list[str]()
         for (group, part), factor in zip(target.groups, found, strict=True):
-            shapes.append(_flat_shape(group, factor))
+            shapes.append(flat_shape(group, factor))
             edge += _at_edge(group, factor, np.asarray(part.matrix), _unit(target))
         flat = _flat(target, peak.v, shapes, z)
         optimum = Optimum(
@@ -271,7 +271,7 @@ def _factors(target: Target, v: np.ndarray) -> list[Any]:
     return marginal.factors(target.structure, target.arrays, jnp.asarray(v), "named")
 
 
-def _flat_shape(group: Grouped, factor: np.ndarray) -> np.ndarray:
+def flat_shape(group: Grouped, factor: np.ndarray) -> np.ndarray:
     """Return log standard deviations and unconstrained correlations of L."""
     sd = np.maximum(np.linalg.norm(factor, axis=1), 1e-12)
     pieces, at = [np.log(sd[: group.sds])], 0
@@ -363,7 +363,8 @@ def _estimates(
             units = factor / np.maximum(sd, 1e-300)[:, None]
             estimates[f"cor_{group.name}"] = units @ units.T
         known = _factors(target, peak.v)[[g.name for g, _ in target.groups].index(group.name)]
-        estimates[group.name] = z @ np.asarray(known).T
+        whole = sd > NONE * _unit(target)
+        estimates[group.name] = np.where(whole, z @ np.asarray(known).T, 0.0)
     joint: dict[str, np.ndarray] = {}
     border = sum(g.levels * g.width for g, _ in target.groups[:-1])
     total = border + target.groups[-1][0].levels * target.groups[-1][0].width
@@ -389,5 +390,7 @@ def _estimates(
             if place == len(parts) - 1:
                 joint[f"{group.name}_inner"] = np.asarray(inner)
                 own = own + np.sum(joint[f"{group.name}_inner"] ** 2, axis=2).ravel()
-            estimates[f"{group.name}_std_error"] = np.sqrt(own).reshape(group.levels, group.width)
+            error = np.sqrt(own).reshape(group.levels, group.width)
+            moving = np.broadcast_to(estimates[f"sd_{group.name}"] > 0, error.shape[1:])
+            estimates[f"{group.name}_std_error"] = np.where(moving, error, 0.0)
     return estimates, joint

@@ -108,7 +108,7 @@ def _varying(material: Material) -> Table:
     table = material.fit.summary(level=material.level).iloc[len(material.fit.terms) :]
     counts = {group.name: len(group.levels) for group in material.fit.design.groups}
     rows = [
-        [label_of(str(name)), number(row["estimate"]), number(row["std_error"]), _ends(row)]
+        [str(name), number(row["estimate"]), number(row["std_error"]), _ends(row)]
         for name, row in table.iterrows()
     ]
     told = ", ".join(f"{count:,} groups of {name}" for name, count in counts.items())

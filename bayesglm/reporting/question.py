@@ -63,7 +63,8 @@ def prior_section(material: Material) -> Section | None:
     rows = []
     table = priors.table()
     named = [("Intercept (centred)", priors.intercept)] if priors.has_intercept else []
-    for term, prior in [*named, *zip(priors.terms, priors.beta, strict=True)][:LISTED]:
+    varying = [each for group in priors.groups for each in group.named]
+    for term, prior in [*named, *zip(priors.terms, priors.beta, strict=True), *varying][:LISTED]:
         low, high = (float(table[end][term]) for end in ("lower", "upper"))
         ends = ["–" if np.isnan(v) else f"{v:.3g}".replace("-", "−") for v in (low, high)]
         rows.append([term, describe(prior), *ends])

@@ -55,6 +55,12 @@ def linear(fit: Fit) -> str:
     if len(terms) > SHOWN:
         parts.append(f"… ({len(terms) - SHOWN} more terms)")
     parts += [f"{network.name}({network.formula.lstrip('~ ')})" for network in fit.spec.add]
+    for group in fit.design.groups:
+        parts += [
+            f"u[{group.name}]" + ("" if term == "Intercept" else f"·[{label_of(term)}]")
+            for term in group.terms
+        ]
+    parts += [f"curve of {smooth.variable}" for smooth in fit.design.smooths]
     if np.any(fit.design.offset):
         parts.append("offset")
     return " + ".join(parts) if parts else "0"
