@@ -298,7 +298,7 @@ def _assemble(
         encoding, matrix, structure = learn(formula, known, context)
     if known is not rows:
         matrix = encoding.apply(rows, context)
-    if not encoding.names and not added and not grouped:
+    if not encoding.names and not added:
         raise DataError(explain("the model has no coefficients", formula=formula.text))
     refuse_infinite(matrix, encoding.terms)
     mass = weights * counted

@@ -284,6 +284,7 @@ def test_formulas(crossed, formula, terms, groups):
     ("formula", "message"),
     [
         ("y ~ x - (1 | a)", "is added"),
+        ("y ~ 0 + (1 | a)", "no coefficients"),
         ("y ~ x + (1 | )", r"\(effects \| group\)"),
         ("y ~ x + (1 | a | b)", r"\(effects \| group\)"),
         ("y ~ x + (1 | a + b)", r"\(1 \| a\) \+ \(1 \| b\)"),
