@@ -51,7 +51,9 @@ class Model:
     formula : str
         As in R: ``"y ~ x1 + x2 * C(g) + poly(age, 2)"``. The left side is a column, a Boolean
         expression (``"y == 'yes'"``) or ``cbind(events, non_events)``; ``offset(z)`` may stand on
-        the right; ``0 +`` leaves the intercept out.
+        the right; ``0 +`` leaves the intercept out. ``(1 + x | g)`` lets intercept and slope vary
+        between the levels of g (``||`` without correlations, ``a/b`` nested), ``s(x)`` is a smooth
+        curve.
     data : DataFrame, dict or path
         Of any library that narwhals knows (pandas, polars, pyarrow, ...), a dict of columns, or
         the path of a CSV or Parquet file, which is read into memory.
@@ -62,7 +64,8 @@ class Model:
         ``"identity"``, ``"student_t(4)"``, or a link of your own.
     prior : str or dict
         ``"weak"`` (default), ``"flat"``, ``"rstanarm"``, ``"bambi"``, ``"gelman"``, or a dict from
-        term or column to a NumPyro distribution, the name for the rest under ``"default"``.
+        term or column to a NumPyro distribution, the name for the rest under ``"default"``. How
+        groups vary: ``"sd_g"`` a distribution of positive numbers, ``"cor_g"`` an LKJ.
         Maximum likelihood ignores it.
     trials : str or array, optional
         Number of trials of each row; the outcome is then the number of events.
@@ -292,6 +295,8 @@ class Model:
             as many, as a mixture).
             Both: ``separation`` ("error", or "warn": a fit where the optimiser stopped, without
             errors of what has no estimate).
+            With group-level effects or smooth terms these are of the marginal likelihood, the effects
+            integrated out by Laplace's method, without these options.
             ``mle`` besides: ``cov`` ("nonrobust", "HC0" to "HC3"), ``information`` ("expected",
             "observed"), ``cluster`` (a column: CR1 errors), ``ci`` ("wald", or "profile" for
             limits of the profile likelihood in the summary), ``bias_reduction``: "jeffreys"
