@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from bayesglm.links import Link
 
-__all__ = ["bioassay", "challenger", "simulate", "spector", "titanic", "ucb_admissions"]
+__all__ = ["bioassay", "cbpp", "challenger", "simulate", "spector", "titanic", "ucb_admissions"]
 
 
 def challenger() -> pd.DataFrame:

@@ -344,7 +344,7 @@ def split_groups(
     for bar in model.bars:
         formula = split(f"{model.left} ~ {bar.effects}", list(known), context=context, taken=taken)
         bare = not formula.right_columns and formula.right != "1"
-        if formula.offsets or formula.bars or bare:
+        if formula.offsets or formula.bars or formula.curves or bare:
             raise FormulaError(
                 explain(
                     "the effects of a group-level term are plain terms, at least one",

@@ -10,7 +10,7 @@ import statsmodels.api as sm
 from bayesglm import datasets
 from bayesglm.errors import DataError, SpecificationError
 
-FRAMES = ["bioassay", "challenger", "spector", "titanic", "ucb_admissions"]
+FRAMES = ["bioassay", "cbpp", "challenger", "spector", "titanic", "ucb_admissions"]
 
 
 def logit_mle(frame, columns, successes, trials=None):
@@ -151,3 +151,11 @@ def test_simulate_refuses_predictors_outside_a_bounded_link():
 def test_simulate_refuses_nonsense(options):
     with pytest.raises(SpecificationError):
         datasets.simulate(**options)
+
+
+def test_cbpp_has_the_published_counts():
+    herds = datasets.cbpp()
+    assert herds.shape == (56, 4)
+    assert herds["incidence"].sum() == 99
+    assert herds["size"].sum() == 842
+    assert herds["herd"].nunique() == 15

@@ -291,6 +291,7 @@ def test_formulas(crossed, formula, terms, groups):
         ("y ~ x + (1 | np.log(a))", "make a column"),
         ("y ~ x + (0 | a)", "at least one"),
         ("y ~ x + (offset(x) | a)", "plain terms"),
+        ("y ~ x + (s(x) | a)", "plain terms"),
         ("y ~ x + (1 | y)", "outcome cannot be a group"),
         ("y ~ x + (1 + x | a) + (1 | a)", "there twice"),
         ("y ~ x + (1 | draw)", "cannot be that of a group"),

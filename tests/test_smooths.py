@@ -67,6 +67,18 @@ def test_the_curve_is_found(fit, wave):
     np.testing.assert_allclose(slope["estimate"], (p[1] - p[0]) / (2 * step), rtol=1e-4)
 
 
+def test_slopes_of_all_training_rows(fit, wave):
+    inside = wave[(wave.x > 0.01) & (wave.x < 9.99)]
+    step = 1e-4
+    ends = [fit.predict(inside.assign(x=inside.x + s)) for s in (-step, step)]
+    middle = bg.slopes(fit, "x", inside, by=True)["estimate"][0]
+    np.testing.assert_allclose(middle, np.mean((ends[1] - ends[0]) / (2 * step)), rtol=1e-3)
+    # At the ends of the range the difference is one-sided: there is no curve beyond.
+    table = bg.slopes(fit, "x", by=True)
+    np.testing.assert_allclose(table["estimate"][0], middle, rtol=0.05)
+    assert np.isfinite(table["std_error"][0])
+
+
 def test_a_line_needs_no_smooth():
     rng = np.random.default_rng(4)
     d = pd.DataFrame({"x": rng.normal(size=3_000)})

@@ -63,12 +63,19 @@ def _differences(
     rows: Rows, cells: Cells, name: str, x: np.ndarray, step: float, slope: str, memory: int
 ) -> Iterator[Chunk]:
     """Yield slopes by row or their averages: a ratio is one of a row, so rows come first."""
-    versions = [{name: x - step}, {name: x + step}, {}]
+    low, high = x - step, x + step
+    for smooth in rows.fit.design.smooths:
+        if smooth.variable == name:
+            # A smooth term ends where the training rows do.
+            known = smooth.encoding.columns[name]
+            low, high = np.maximum(low, known.lower), np.minimum(high, known.upper)
+    width = high - low
+    versions = [{name: low}, {name: high}, {}]
     relative, logarithmic = slope[0] == "e", slope[2:] == "ex"
     total, along = 0.0, 0.0
     for chunk in probabilities(rows, cells_of(rows, None), versions, memory):
         p = chunk.values[None] if chunk.draws is None else chunk.draws
-        value = (p[:, [1]] - p[:, [0]]) / (2 * step)
+        value = (p[:, [1]] - p[:, [0]]) / width[chunk.cells]
         if relative:
             value = value / p[:, [2]]
         if logarithmic:
@@ -76,9 +83,9 @@ def _differences(
         jacobian = None
         if chunk.jacobian is not None:
             below, above, here = chunk.jacobian
-            jacobian = (above - below) / (2 * step)
+            jacobian = (above - below) / width[chunk.cells][:, None]
             if relative:
-                ratio = ((p[0, 1] - p[0, 0]) / (2 * step) / p[0, 2])[:, None]
+                ratio = ((p[0, 1] - p[0, 0]) / width[chunk.cells] / p[0, 2])[:, None]
                 jacobian = (jacobian - ratio * here) / p[0, 2][:, None]
             if logarithmic:
                 jacobian = jacobian * x[chunk.cells][:, None]

@@ -35,6 +35,8 @@ __all__ = ["Peak", "climb", "flat_shape", "marginal_mode"]
 
 # Squared decrement below which a full step ends the climb, and Hessians at most.
 TOLERANCE, ROUNDS = 1e-8, 12
+# The last move of the effects (in their sds) at which they count as at their mode.
+SETTLED = 1e-6
 # Steps between two Hessians, and of Newton on the model without groups.
 STEPS, PLAIN = 30, 20
 # A standard deviation below this share of the link's unit, or a correlation this near to 1, is at
@@ -91,9 +93,12 @@ def climb(target: Target, coordinates: marginal.Coordinates, *, prior: bool) -> 
 
     def look(v: np.ndarray) -> tuple[float, np.ndarray, Any]:
         point = jnp.asarray(v, number)
-        z = marginal.mode(structure, data, point, held[0], coordinates=coordinates).z
+        found = marginal.mode(structure, data, point, held[0], coordinates=coordinates)
+        z = found.z
         value, gradient = marginal.value_and_grad(structure, data, point, z, **words)
-        return float(value), np.asarray(gradient, float), z
+        # Where the effects are not at their mode the value is no likelihood.
+        settled = float(found.moved) <= SETTLED
+        return float(value) if settled else -np.inf, np.asarray(gradient, float), z
 
     v = _begin(target, coordinates)
     value, gradient, held[0] = look(v)
