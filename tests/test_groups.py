@@ -518,6 +518,8 @@ def test_what_is_asked_of_a_fit_with_groups(crossed_fit):
     ):
         with pytest.raises(bg.SpecificationError, match="group-level effects"):
             ask()
+    with pytest.raises(bg.SpecificationError, match="a is a group"):
+        bg.comparisons(crossed_fit, "a")
     assert bg.kfold(crossed_fit, folds=3).elpd < 0
     assert not [f for f in bg.diagnose(crossed_fit) if f.severity == "error"]
 

@@ -287,6 +287,14 @@ def group_columns(design: Any, names: Collection[str]) -> list[str]:
 def check_variable(fit: Fit, name: str) -> str:
     """Return the name of a variable, refused with the nearest one if the model has none such."""
     known = variables_of(fit)
+    factors = {column for each in fit.design.groups for column in each.groups.factor}
+    if name not in known and name in factors:
+        raise SpecificationError(
+            explain(
+                f"{name} is a group, whose levels are not compared as those of a variable",
+                advice="use fit.group_table or bg.plots.groups",
+            )
+        )
     if name not in known:
         raise SpecificationError(
             explain(

@@ -43,7 +43,7 @@ def refuse_options(
             explain(
                 f"{method} is not available with group-level effects",
                 method=method,
-                advice='use "mle", "map" or "nuts"',
+                advice='use "mle", "map", "laplace", "nuts" or "auto"',
             )
         )
     if weights_kind == "sampling":
