@@ -182,14 +182,15 @@ def without_end(
         explain(
             f"{found}; so no {missing} exists",
             no_finite_estimate=list(found.terms),
-            advice=_way_out(found, method),
+            advice=_way_out(found, reducible=method == "mle" and not design.varying),
         )
     )
 
 
-def _way_out(found: Separation, method: str) -> str:
+def _way_out(found: Separation, *, reducible: bool) -> str:
     ways = 'use prior="weak" with fit("map") or fit("nuts")'
-    if method == "mle":
+    # Bias reduction has no form with group-level effects.
+    if reducible:
         ways += ', or bias_reduction="jeffreys"'
     if found.guilty and not found.complete:
         ways += f", or leave {_listed(found.guilty)} out"

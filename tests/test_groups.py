@@ -360,8 +360,11 @@ def test_priors_of_groups_that_are_wrong(crossed, prior, message):
 def test_separation_is_told():
     d = pd.DataFrame({"x": np.tile([0.0, 1.0], 40), "g": np.repeat(np.arange(8), 10)})
     d["y"] = d["x"].astype(int)
-    with pytest.raises(bg.SeparationError):
+    with pytest.raises(bg.SeparationError) as caught:
         bg.Model("y ~ x + (1 | g)", d).fit("mle")
+    # What groups refuse is no advice.
+    assert 'prior="weak"' in str(caught.value)
+    assert "bias_reduction" not in str(caught.value)
 
 
 # -- what comes of it ---------------------------------------------------------------------------

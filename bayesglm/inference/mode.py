@@ -80,11 +80,12 @@ def refuse_divergence(target: Target, optimum: Optimum) -> None:
             )
         )
     if runs_away(target, optimum):
+        reduction = "" if target.groups else 'bias_reduction="jeffreys", '
         raise SeparationError(
             explain(
                 "the likelihood rises for ever, so that its maximum does not exist",
                 steps=optimum.steps,
-                advice='use bias_reduction="jeffreys", fit("map") or fit("nuts") with prior="weak"',
+                advice=f'use {reduction}fit("map") or fit("nuts") with prior="weak"',
             )
         )
 
