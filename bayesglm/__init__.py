@@ -40,7 +40,7 @@ from bayesglm.errors import (
 )
 from bayesglm.findings import diagnose
 from bayesglm.fit import Fit
-from bayesglm.links import Link
+from bayesglm.link import Link
 from bayesglm.loading import load
 from bayesglm.loocv import loo
 from bayesglm.model import Model

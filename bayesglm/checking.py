@@ -13,6 +13,7 @@ from bayesglm.effects.rows import cells_of, rows_of
 from bayesglm.errors import SpecificationError, explain
 from bayesglm.fit import Fit
 from bayesglm.implied import target_of
+from bayesglm.link_shapes import bound_link
 from bayesglm.loocv import loo
 from bayesglm.precision import in_double
 from bayesglm.predicting import eta, points_of, response
@@ -24,8 +25,9 @@ from bayesglm.tables import check_level
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bayesglm.links import Link
+    from bayesglm.link import Link
     from bayesglm.model import Model
+    from bayesglm.shaped import BoundLink
 
 __all__ = ["calibration_curve", "loo_pit", "predictive_check"]
 
@@ -234,7 +236,9 @@ def _p_blocks(fit: Fit | Model, draws: int, seed: int) -> Iterator[np.ndarray]:
     else:
         points, rows = points_of(fit), rows_of(fit, None, None).plain(slice(None))
         chosen = np.linspace(0, len(points) - 1, draws).astype(int)
-        yield from (response(fit, eta(fit, points[chosen[part]], rows)) for part in parts)
+        for part in parts:
+            some = points[chosen[part]]
+            yield response(fit, eta(fit, some, rows), some)
 
 
 def _prior_blocks(model: Model, draws: int, parts: list[slice], seed: int) -> Iterator[np.ndarray]:
@@ -250,11 +254,12 @@ def _prior_blocks(model: Model, draws: int, parts: list[slice], seed: int) -> It
         linear = (design.matrix @ drawn["beta"][part].T).T + design.offset
         if design.intercept:
             linear = linear + drawn["Intercept"][part, None]
-        yield _inverse(spec.link, linear)
+        shape = {name: drawn[name][part] for name in spec.shape}
+        yield _inverse(bound_link(spec.link, shape), linear)
 
 
 @in_double
-def _inverse(link: Link, eta: np.ndarray) -> np.ndarray:
+def _inverse(link: Link | BoundLink, eta: np.ndarray) -> np.ndarray:
     return np.asarray(link.inverse(jnp.asarray(eta)))
 
 

@@ -45,7 +45,10 @@ app = typer.Typer(
 )
 
 Data = Annotated[Path, typer.Argument(help="A CSV or Parquet file.", show_default=False)]
-Link = Annotated[str, typer.Option(help="logit, probit, cloglog, loglog, cauchit, log, identity.")]
+Link = Annotated[
+    str,
+    typer.Option(help="logit, probit, cloglog, loglog, cauchit, log, identity, student_t (robit)."),
+]
 Prior = Annotated[str, typer.Option(help="weak, flat, rstanarm, bambi or gelman.")]
 Seed = Annotated[int, typer.Option(help="Fixes everything random.")]
 
@@ -80,6 +83,9 @@ def fit(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit code 3 where a finding is above a note.")
     ] = False,
+    lapse: Annotated[
+        bool, typer.Option("--lapse", help="Learn a share of rows with a wrong outcome.")
+    ] = False,
     seed: Seed = 0,
 ) -> None:
     """Fit a model to a CSV or Parquet file and print its table."""
@@ -88,6 +94,7 @@ def fit(
         read_table(data),
         family=family,
         link=None if family == "gaussian" else link,
+        lapse=lapse,
         prior=prior,
         trials=trials,
         weights=weights,

@@ -12,12 +12,15 @@ from bayesglm.errors import SpecificationError, explain
 from bayesglm.fitting import fit_model, seed_of
 from bayesglm.implied import priors_of
 from bayesglm.links import get_link
+from bayesglm.shaped import with_lapse
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from bayesglm.fit import Fit
+    from bayesglm.link import Link
     from bayesglm.model import Model
+    from bayesglm.spec import Spec
 
 __all__ = ["LinkComparison", "compare_links"]
 
@@ -50,6 +53,12 @@ class LinkComparison:
             f"{self.effects.to_string(float_format='{:.4f}'.format)}\n\n"
             f"Fit\n{self.table.to_string(float_format='{:.4g}'.format)}"
         )
+
+
+def _link(link: str | Link, spec: Spec) -> Link:
+    """Return a link as the model would have it, with lapses if that has them."""
+    found = get_link(link)
+    return with_lapse(found) if "lapse" in spec.shape else found
 
 
 def compare_links(
@@ -95,7 +104,7 @@ def compare_links(
     """
     import pandas as pd
 
-    names = [get_link(link).label for link in links]
+    names = [_link(link, model.spec).label for link in links]
     if len(set(names)) < 2:
         raise SpecificationError(explain("compare_links takes two links or more", links=links))
     if model.spec.family.has_sigma:
@@ -109,7 +118,7 @@ def compare_links(
         )  # fmt: skip
     fits: dict[str, Fit] = {}
     for name, link in zip(names, links, strict=True):
-        spec = replace(model.spec, link=get_link(link))
+        spec = replace(model.spec, link=_link(link, model.spec))
         fits[name] = fit_model(
             spec,
             model.design,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from bayesglm.links import Link
+    from bayesglm.link import Link
 
 __all__ = ["bioassay", "cbpp", "challenger", "simulate", "spector", "titanic", "ucb_admissions"]
 

@@ -171,7 +171,7 @@ def assemble(
         point["beta"] = result.theta[int(design.intercept) :]
         if result.sigma is not None:
             point["sigma"] = np.asarray(result.sigma)
-        point |= result.weights | result.groups
+        point |= result.weights | result.groups | result.shape
         estimate = dataset(point, coords, sample_dims=())
         names = [*(["Intercept"] if design.intercept else []), *design.terms]
         estimate["cov"] = (("coefficient", "coefficient_"), result.cov)

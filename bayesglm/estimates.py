@@ -99,9 +99,10 @@ class Estimates:
 
     @property
     def parameters(self) -> int:
-        """Number of estimated parameters, sigma and how groups vary included."""
+        """Number of estimated parameters, sigma, how groups vary and the link's shape included."""
         varying = sum(each.parameters for each in self.design.varying)
-        return len(self.terms) + int(self.spec.family.has_sigma) + varying
+        shape = len(self.spec.shape)
+        return len(self.terms) + int(self.spec.family.has_sigma) + varying + shape
 
     @property
     def aic(self) -> float:

@@ -38,7 +38,7 @@ class BayesGLMClassifier(ClassifierMixin, BaseEstimator):
         polars, pyarrow). All columns of a numeric X, as they are, if absent.
     method : {"laplace", "nuts", "auto", "svi", "map", "mle"}
         As of `Model.fit`. With draws, probabilities are posterior means.
-    link, prior
+    link, lapse, prior
         As of `Model`.
     class_weight : dict or "balanced", optional
         Weights of the classes; they multiply ``sample_weight``, and count as sampling weights.
@@ -93,6 +93,7 @@ class BayesGLMClassifier(ClassifierMixin, BaseEstimator):
         *,
         method: str = "laplace",
         link: Any = "logit",
+        lapse: bool = False,
         prior: Any = "weak",
         class_weight: Any = None,
         weights_kind: str = "frequency",
@@ -104,6 +105,7 @@ class BayesGLMClassifier(ClassifierMixin, BaseEstimator):
         self.formula = formula
         self.method = method
         self.link = link
+        self.lapse = lapse
         self.prior = prior
         self.class_weight = class_weight
         self.weights_kind = weights_kind
@@ -143,7 +145,7 @@ class BayesGLMClassifier(ClassifierMixin, BaseEstimator):
             )
         weights = self._weights(X, y, sample_weight)
         kind = "sampling" if self.class_weight is not None else self.weights_kind
-        words: dict[str, Any] = {"link": self.link, "prior": self.prior}
+        words: dict[str, Any] = {"link": self.link, "lapse": self.lapse, "prior": self.prior}
         if weights is not None:
             words |= {"weights": weights, "weights_kind": kind}
         model = self._model(X, codes, words)

@@ -23,18 +23,27 @@ from jax import Array
 from numpyro.distributions import constraints
 
 from bayesglm.errors import SpecificationError, explain, suggest
-from bayesglm.links import Link, as_float
+from bayesglm.link import Link, as_float
+from bayesglm.shaped import BoundLink
 
 __all__ = ["FAMILIES", "BinomialLink", "Family", "get_family"]
 
 
-def _combine(link: Link, y: Array, trials: Array, event: Array, other: Array) -> Array:
+def _combine(link: Link | BoundLink, y: Array, trials: Array, event: Array, other: Array) -> Array:
     """Return y * event + (t - y) * other, terms with a zero count left out."""
     rest = trials - y
     if link.is_finite:
         # The two selections would be a third of the time of a gradient.
         return y * event + rest * other
     return jnp.where(y > 0, y * event, 0.0) + jnp.where(rest > 0, rest * other, 0.0)
+
+
+def _row_log_prob(link: Link | BoundLink, eta: Array, y: Array, trials: Array) -> Array:
+    """Return log p(y | eta), without the binomial coefficient, with all derivatives."""
+    if isinstance(link, BoundLink):
+        # Finite everywhere, and differentiable in its shape too.
+        return _combine(link, y, trials, *link.pair(eta))
+    return _log_prob(link, eta, y, trials)
 
 
 # The counts are masked on the finished slopes and curvatures: masking the logarithms alone would
@@ -73,17 +82,20 @@ class BinomialLink(dist.Distribution):
         Link scale.
     trials : Array, shape (n,)
         Trials of each row.
-    link : Link
+    link : Link or BoundLink
         F.
     aggregated : bool
         Include the binomial coefficient in the log density.
     """
 
     arg_constraints = {"eta": constraints.real, "trials": constraints.nonnegative}
-    pytree_data_fields = ("eta", "trials")
-    pytree_aux_fields = ("link", "aggregated")
+    # A link is a tree too: without arrays, or with those of its shape.
+    pytree_data_fields = ("eta", "trials", "link")
+    pytree_aux_fields = ("aggregated",)
 
-    def __init__(self, eta: Array, trials: Array, *, link: Link, aggregated: bool = False) -> None:
+    def __init__(
+        self, eta: Array, trials: Array, *, link: Link | BoundLink, aggregated: bool = False
+    ) -> None:
         self.eta, self.trials, self.link, self.aggregated = eta, trials, link, aggregated
         super().__init__(jnp.shape(eta), (), validate_args=False)
 
@@ -94,7 +106,7 @@ class BinomialLink(dist.Distribution):
 
     def log_prob(self, value: Array) -> Array:
         """Return the log density of each row."""
-        rows = _log_prob(self.link, self.eta, value, self.trials)
+        rows = _row_log_prob(self.link, self.eta, value, self.trials)
         if not self.aggregated:
             return rows
         gammaln = jax.scipy.special.gammaln
@@ -140,7 +152,9 @@ class Family:
     has_sigma: bool = False
     links: tuple[str, ...] | None = None
 
-    def log_prob(self, eta: Array, y: Array, trials: Array, link: Link, sigma: Any = None) -> Array:
+    def log_prob(
+        self, eta: Array, y: Array, trials: Array, link: Link | BoundLink, sigma: Any = None
+    ) -> Array:
         """Return log p(y | eta) of each row, without the binomial coefficient.
 
         Parameters
@@ -149,19 +163,21 @@ class Family:
             Link scale.
         y, trials : Array, shape (n,)
             Events and trials; never differentiated.
-        link : Link
+        link : Link or BoundLink
             F.
         sigma : float or Array, optional
             Residual standard deviation (1 if absent), for ``gaussian``.
         """
         eta = as_float(eta)
         if not self.has_sigma:
-            return _log_prob(link, eta, y, trials)
+            return _row_log_prob(link, eta, y, trials)
         scale = jnp.ones_like(eta) if sigma is None else sigma
         standard = (y - eta) / scale
         return -0.5 * standard**2 - jnp.log(scale) - 0.5 * math.log(2 * math.pi)
 
-    def information(self, eta: Array, trials: Array, link: Link, sigma: Any = None) -> Array:
+    def information(
+        self, eta: Array, trials: Array, link: Link | BoundLink, sigma: Any = None
+    ) -> Array:
         """Return the expected information of each row in eta, t f² / (p q) >= 0.
 
         At a closed end of a link's domain, where it is infinite, the finite part of
@@ -189,7 +205,7 @@ class Family:
         self,
         eta: Array,
         trials: Array,
-        link: Link,
+        link: Link | BoundLink,
         sigma: Any = None,
         aggregated: bool = False,
     ) -> dist.Distribution:

@@ -25,14 +25,18 @@ from jax import Array
 from numpyro import handlers
 from numpyro.distributions import biject_to
 
+from bayesglm.shaped import ShapedLink
+
 if TYPE_CHECKING:
     from bayesglm.families import Family
-    from bayesglm.links import Link
+    from bayesglm.link import Link
     from bayesglm.predictors import Predictor, Site
+    from bayesglm.shaped import BoundLink
 
 __all__ = [
     "Data",
     "Structure",
+    "declared_link",
     "draw",
     "eta_at",
     "linear_predictor",
@@ -56,6 +60,8 @@ class Data(NamedTuple):
         The arrays of each predictor.
     sigma : Distribution or None
         Prior of the residual standard deviation, for families that have one.
+    shape : tuple of Distribution
+        Priors of what is learned of the link's shape.
     reference : Array, shape (n,), or None
         Subtracted from the rows' log likelihood before they are summed. In single precision the sum
         of a million rows would be rounded to a few hundredths, which is what draws differ by;
@@ -68,6 +74,7 @@ class Data(NamedTuple):
     offset: Array
     parts: tuple[Any, ...]
     sigma: dist.Distribution | None = None
+    shape: tuple[dist.Distribution, ...] = ()
     reference: Array | None = None
 
     def rows(self, index: Array, factor: Array) -> Data:
@@ -102,6 +109,11 @@ class Structure:
     size: int
 
     @property
+    def shape(self) -> tuple[str, ...]:
+        """What is learned of the link's shape: the last sites."""
+        return self.link.learned if isinstance(self.link, ShapedLink) else ()
+
+    @property
     def unmasked(self) -> bool:
         """Whether rows of weight 0 need no mask: 0 times a finite number is 0."""
         return self.link.branchless and not self.family.has_sigma
@@ -115,12 +127,22 @@ def linear_predictor(structure: Structure, data: Data) -> Array:
     return eta
 
 
+def declared_link(structure: Structure, data: Data) -> Link | BoundLink:
+    """Declare the sites of the link's shape, if it has any to learn; return F."""
+    link = structure.link
+    if not isinstance(link, ShapedLink):
+        return link
+    priors = zip(link.learned, data.shape, strict=True)
+    return link.at(**{name: numpyro.sample(name, prior) for name, prior in priors})
+
+
 def model(structure: Structure, data: Data, *, observed: bool = True) -> None:
     """Declare the model to NumPyro: the sites of the predictors, then the outcome ``y``."""
     eta = linear_predictor(structure, data)
     sigma = numpyro.sample("sigma", data.sigma) if structure.family.has_sigma else None
+    link = declared_link(structure, data)
     outcome = structure.family.distribution(
-        eta, data.trials, structure.link, sigma=sigma, aggregated=structure.aggregated
+        eta, data.trials, link, sigma=sigma, aggregated=structure.aggregated
     )
     masked = nullcontext() if structure.unmasked else handlers.mask(mask=data.weights > 0)
     with masked, handlers.scale(scale=data.weights):
@@ -210,7 +232,7 @@ def log_density(structure: Structure, data: Data, flat: Array, *, jacobian: bool
 
 
 def reported(structure: Structure, data: Data, flat: Array) -> dict[str, Array]:
-    """Return the parameters as the user names them: Intercept, beta (padded), sigma."""
+    """Return the parameters as the user names them: Intercept, beta (padded), sigma, df, lapse."""
     trace = _trace(structure, data, flat)[0]
     kinds = ("sample", "deterministic")
     return {n: s["value"] for n, s in trace.items() if s["type"] in kinds and n != "y"}

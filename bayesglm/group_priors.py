@@ -17,7 +17,7 @@ from bayesglm.errors import SpecificationError, explain
 
 if TYPE_CHECKING:
     from bayesglm.grouping import Grouping
-    from bayesglm.links import Link
+    from bayesglm.link import Link
     from bayesglm.smoothing import Smooth
 
 __all__ = ["GroupPrior", "resolve_groups"]

@@ -39,7 +39,10 @@ __all__ = [
 ]
 
 # Names that other variables of a posterior have.
-TAKEN = ("Intercept", "beta", "sigma", "y", "term", "obs", "chain", "draw", "coefficient")
+TAKEN = (
+    *("Intercept", "beta", "sigma", "df", "lapse", "y"),
+    *("term", "obs", "chain", "draw", "coefficient"),
+)
 # What new groups may get.
 NEW = ("error", "zero", "sample")
 # Levels named in a message.

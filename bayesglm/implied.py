@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from bayesglm.design import Design
+from bayesglm.errors import SpecificationError, explain
 from bayesglm.group_priors import resolve_groups
 from bayesglm.inference.predictive import prior_eta
 from bayesglm.inference.target import Target, build
 from bayesglm.presets import resolve
 from bayesglm.priors import Baseline, Priors
+from bayesglm.shape_priors import resolve_shape
 from bayesglm.spec import Spec
 
 __all__ = ["PriorEta", "priors_of", "target_of", "with_data"]
@@ -58,7 +60,17 @@ def priors_of(spec: Spec, design: Design) -> Priors:
         y_mean_rows=float(share[w > 0].mean()),
         y_sd_rows=float(share[w > 0].std(ddof=1)) if design.nobs > 1 else 0.0,
     )
+    if spec.shape and design.varying:
+        raise SpecificationError(
+            explain(
+                "a link with a learned shape is not available beside group-level effects or smooth "
+                "terms",
+                link=spec.link.label,
+                advice='use a fixed shape, as link="student_t(4)"',
+            )
+        )
     groups, rest = resolve_groups(spec.prior, design.varying, spec.link)
+    shape, rest = resolve_shape(rest, spec.shape)
     found = resolve(
         rest,
         design.columns,
@@ -70,7 +82,7 @@ def priors_of(spec: Spec, design: Design) -> Priors:
     )
     if isinstance(spec.prior, dict) and len(rest) < len(spec.prior) and "custom" not in found.name:
         found = replace(found, name=f"custom, else {found.name}")
-    return with_data(replace(found, groups=groups), spec, design)
+    return with_data(replace(found, groups=groups, shape=shape), spec, design)
 
 
 def with_data(priors: Priors, spec: Spec, design: Design) -> Priors:

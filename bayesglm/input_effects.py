@@ -94,7 +94,8 @@ def _p(fit: Fit, places: np.ndarray, **changed: Any) -> np.ndarray:
     )
     inputs = tuple(part.apply(frame, design.context) for part in design.inputs)
     rows = NewRows(matrix, design.offset[places], None, inputs=inputs)
-    return response(fit, eta(fit, points_of(fit), rows))
+    points = points_of(fit)
+    return response(fit, eta(fit, points, rows), points)
 
 
 def _by_chain(fit: Fit, values: np.ndarray) -> np.ndarray:

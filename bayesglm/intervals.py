@@ -63,6 +63,11 @@ def check_interval(
             {"link": spec.link.label},
         ),
         (
+            bool(spec.shape),
+            "where the link's shape is learned there is no profile likelihood here",
+            {"link": spec.link.label},
+        ),
+        (
             spec.weights_kind == "sampling",
             "with sampling weights the likelihood ratio has no chi-squared limit",
             {"weights_kind": spec.weights_kind},

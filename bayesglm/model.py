@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         NutsOptions,
         SviOptions,
     )
-    from bayesglm.links import Link
+    from bayesglm.link import Link
 
 __all__ = ["Model"]
 
@@ -61,11 +61,16 @@ class Model:
         ``"gaussian"`` is the linear probability model.
     link : str or Link
         ``"logit"`` (default), ``"probit"``, ``"cloglog"``, ``"loglog"``, ``"cauchit"``, ``"log"``,
-        ``"identity"``, ``"student_t(4)"``, or a link of your own.
+        ``"identity"``, ``"student_t(4)"``, ``"student_t"`` (robit, its degrees of freedom ``df``
+        learned), or a link of your own.
+    lapse : bool
+        Learn a share of lapses, rows whose outcome is a coin's whatever their predictors:
+        p = lapse / 2 + (1 - lapse) F(eta).
     prior : str or dict
         ``"weak"`` (default), ``"flat"``, ``"rstanarm"``, ``"bambi"``, ``"gelman"``, or a dict from
         term or column to a NumPyro distribution, the name for the rest under ``"default"``. How
-        groups vary: ``"sd_g"`` a distribution of positive numbers, ``"cor_g"`` an LKJ.
+        groups vary: ``"sd_g"`` a distribution of positive numbers, ``"cor_g"`` an LKJ. Of a learned
+        shape: ``"df"`` (Gamma(2, 0.1) by default) and ``"lapse"`` (Beta(1, 9)).
         Maximum likelihood ignores it.
     trials : str or array, optional
         Number of trials of each row; the outcome is then the number of events.
@@ -113,6 +118,7 @@ class Model:
         *,
         family: str | Family = "bernoulli",
         link: str | Link | None = None,
+        lapse: bool = False,
         prior: Any = "weak",
         trials: Any = None,
         weights: Any = None,
@@ -132,6 +138,7 @@ class Model:
             formula,
             family=family,
             link=link,
+            lapse=lapse,
             prior=prior,
             weights_kind=weights_kind,
             event=event,
@@ -179,7 +186,11 @@ class Model:
         given = {name: words.pop(name, None) for name in ("trials", "weights", "offset")}
         model = cls.__new__(cls)
         columns, _ = _columns(**given)
-        known = [*columns, *(f.name for f in fields(Spec) if f.name not in ("formula", "add"))]
+        known = [
+            *columns,
+            "lapse",
+            *(f.name for f in fields(Spec) if f.name not in ("formula", "add")),
+        ]
         for word in words:
             if word not in known:
                 raise SpecificationError(
@@ -188,7 +199,7 @@ class Model:
                         advice="its options are " + ", ".join(sorted(set(known))),
                     )
                 )
-        model.spec = Spec.make(None, **words, **columns)
+        model.spec = Spec.make(None, **{**words, **columns})
         model.design = build_arrays(
             X, y, names=names, intercept=intercept, spec=model.spec, **given
         )

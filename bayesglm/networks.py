@@ -18,7 +18,7 @@ __all__ = ["Network", "distinct", "prior_of"]
 
 ACTIVATIONS = ("relu", "tanh", "gelu", "silu", "sigmoid", "softplus", "elu")
 # Names that other sites and variables have.
-TAKEN = ("Intercept", "beta", "sigma", "y", "term", "obs", "chain", "draw")
+TAKEN = ("Intercept", "beta", "sigma", "df", "lapse", "y", "term", "obs", "chain", "draw")
 
 type Prior = dist.Distribution | Callable[[str, tuple[int, ...]], dist.Distribution] | None
 

@@ -31,7 +31,7 @@ from bayesglm.networks import Network, prior_of
 from bayesglm.predictors import Flat, Site
 
 if TYPE_CHECKING:
-    from bayesglm.links import Link
+    from bayesglm.link import Link
 
 __all__ = ["Neural", "NeuralPart", "bind"]
 

@@ -9,11 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from bayesglm.effects.rows import Rows, rows_of
+from bayesglm.link_shapes import bound_link
 from bayesglm.precision import in_double
 from bayesglm.predicting import averaged_points, eta, points_of
 
 if TYPE_CHECKING:
     from bayesglm.fit import Fit
+    from bayesglm.link import Link
+    from bayesglm.shaped import BoundLink
 
 __all__ = ["log_likelihoods", "taken"]
 
@@ -61,19 +64,20 @@ def log_likelihoods(
     if mean:
         points = averaged_points(points)
     values = eta(fit, points, taken(rows, at).plain(slice(None)))
-    return values, _log_p(data, fit, values, at, mean)
+    link = bound_link(fit.spec.link, points.shape)
+    return values, _log_p(data, fit, link, values, at, mean)
 
 
 @in_double
-def _log_p(data: Fit, fit: Fit, eta: np.ndarray, at: np.ndarray, mean: bool) -> np.ndarray:
+def _log_p(
+    data: Fit, fit: Fit, link: Link | BoundLink, eta: np.ndarray, at: np.ndarray, mean: bool
+) -> np.ndarray:
     design, family = data.design, data.spec.family
     y, trials = design.y[at], design.trials[at]
     sigma = None
     if family.has_sigma:
         drawn = np.asarray(fit.result.draws.get("sigma", fit.result.sigma), dtype=float)
         sigma = drawn.mean() if mean else drawn.reshape(-1, 1)
-    found = family.log_prob(
-        jnp.asarray(eta), jnp.asarray(y), jnp.asarray(trials), data.spec.link, sigma
-    )
+    found = family.log_prob(jnp.asarray(eta), jnp.asarray(y), jnp.asarray(trials), link, sigma)
     rows = np.asarray(found)
     return rows + family.log_coefficient(y, trials) if design.aggregated else rows

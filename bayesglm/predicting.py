@@ -6,7 +6,7 @@ Draws are worked off in blocks, so that memory stays bounded whatever their numb
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from bayesglm.grouping import NewGroups
 from bayesglm.inference.evaluation import named_draws
 from bayesglm.inference.predictive import networks_eta
 from bayesglm.inference.target import against
+from bayesglm.link_shapes import bound_link, by_shape, shape_values
 from bayesglm.newdata import NewRows, encode
 from bayesglm.precision import in_double
 
@@ -37,19 +38,21 @@ MEMORY = 64 * 2**20
 class _Points:
     """What predictions are made from: coefficients (s, k), and for networks flat vectors (s, size).
 
-    The s are posterior draws, members of an ensemble, or the one estimate.
+    ``groups`` are the effects of each factor, ``shape`` is what was learned of the link's (s,). The s are posterior draws, members of an ensemble, or the one estimate.
     """
 
     theta: np.ndarray
     flat: np.ndarray | None
     projections: Mapping[str, np.ndarray]
     groups: tuple[GroupPoints, ...] = ()
+    shape: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __getitem__(self, part: slice | np.ndarray) -> _Points:
         flat = None if self.flat is None else self.flat[part]
         chosen = {name: values[part] for name, values in self.projections.items()}
         groups = tuple(each[part] for each in self.groups)
-        return _Points(self.theta[part], flat, chosen, groups)
+        shape = {name: values[part] for name, values in self.shape.items()}
+        return _Points(self.theta[part], flat, chosen, groups, shape)
 
     def __len__(self) -> int:
         return len(self.theta)
@@ -83,7 +86,10 @@ def predict(
         part = slice(begin, begin + length)
         values = eta(fit, points[part], rows)
         if kind != "link":
-            values = response(fit, values) if extra is None else averaged(fit, values, extra)
+            some = points[part]
+            values = (
+                response(fit, values, some) if extra is None else averaged(fit, values, some, extra)
+            )
         if kind == "outcome":
             spread = sigma if len(sigma) == 1 else sigma[part]
             simulated = draws
@@ -118,11 +124,11 @@ def interval(
         some = rows[part]
         values = eta(fit, points, some)
         if len(points) > 1:
-            p = response(fit, values)
+            p = response(fit, values, points)
             found[0, part], found[1:, part] = p.mean(axis=0), np.quantile(p, tails, axis=0)
         elif fit.design.inputs:
             # The estimate of a network comes without a covariance.
-            found[0, part], found[1:, part] = response(fit, values[0]), np.nan
+            found[0, part], found[1:, part] = response(fit, values[0], points), np.nan
         else:
             found[:, part] = _delta(fit, values[0], some, points, tails[1])
     return found[0], found[1], found[2]
@@ -135,6 +141,8 @@ def _delta(fit: Fit, eta: np.ndarray, some: NewRows, points: _Points, tail: floa
     matrix, extra = some.matrix, added_variance(points, some)
     dense = matrix if isinstance(matrix, np.ndarray) else matrix.toarray()
     rows = np.column_stack([np.ones(len(eta)), dense]) if fit.design.intercept else dense
+    if fit.spec.shape:
+        return _shaped(fit, eta, rows, points, tail)
     variance = (
         _joint_variance(fit, rows, points, some)
         if some.groups
@@ -149,9 +157,40 @@ def _delta(fit: Fit, eta: np.ndarray, some: NewRows, points: _Points, tail: floa
     ends = np.stack([eta, eta - reach, eta + reach])
     if not fit.spec.family.has_sigma:
         ends = np.clip(ends, *fit.spec.link.domain)
-    found = response(fit, ends).copy()
+    found = response(fit, ends, points).copy()
     if extra is not None:
-        found[0] = averaged(fit, eta, extra)
+        found[0] = averaged(fit, eta, points, extra)
+    return found
+
+
+def _shaped(
+    fit: Fit, eta: np.ndarray, rows: np.ndarray, points: _Points, tail: float
+) -> np.ndarray:
+    """Return p and the ends of its interval, normal for its log odds, where F is uncertain too."""
+    from scipy.special import expit, logit, ndtri
+
+    p = response(fit, eta, points)
+    sd = np.sqrt(np.sum(odds_slopes(fit, eta, rows, points) ** 2, axis=1))
+    with np.errstate(divide="ignore"):
+        middle = logit(p)
+    reach = ndtri(tail) * sd
+    return np.stack([p, expit(middle - reach), expit(middle + reach)])
+
+
+@in_double
+def odds_slopes(fit: Fit, eta: np.ndarray, rows: np.ndarray, points: _Points) -> np.ndarray:
+    """Return how log(p / (1 - p)) varies with the numbers behind `Result.joint`, shape (n, d)."""
+    joint = fit.result.joint
+    if not joint:
+        return np.full((len(eta), 1), np.nan)
+    link: Any = bound_link(fit.spec.link, points.shape)
+    _, _, a, b = link.parts(jnp.asarray(eta))
+    found = np.asarray(a - b)[:, None] * (rows @ joint["theta"])
+    # What lies at the end of its range does not vary.
+    names = [name for name in fit.spec.shape if joint[name].any()]
+    log_p, log_q = by_shape(link, eta, names)
+    for name in names:
+        found += (log_p[name] - log_q[name])[:, None] * joint[name]
     return found
 
 
@@ -211,12 +250,12 @@ def added_variance(points: _Points, rows: NewRows) -> np.ndarray | None:
     return total if total.any() else None
 
 
-def averaged(fit: Fit, eta: np.ndarray, variance: np.ndarray) -> np.ndarray:
+def averaged(fit: Fit, eta: np.ndarray, points: _Points, variance: np.ndarray) -> np.ndarray:
     """Return the mean response over normal eta, by Gauss-Hermite quadrature along the last axis."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
     total = np.zeros_like(eta)
     for node, weight in zip(nodes, weights / weights.sum(), strict=True):
-        total += weight * response(fit, eta + node * np.sqrt(variance))
+        total += weight * response(fit, eta + node * np.sqrt(variance), points)
     return total
 
 
@@ -243,11 +282,11 @@ def points_of(fit: Fit) -> _Points:
     """Return the draws, members or estimate of a fit that predictions are made from."""
     result = fit.result
     if not fit.design.inputs:
-        own = group_points(fit)
+        own = group_points(fit), shape_values(fit)
         if not result.draws:
-            return _Points(result.theta[None, :], None, {}, own)
+            return _Points(result.theta[None, :], None, {}, *own)
         draws = fit.theta_draws()
-        return _Points(draws.reshape(-1, draws.shape[-1]), None, {}, own)
+        return _Points(draws.reshape(-1, draws.shape[-1]), None, {}, *own)
     if result.flat_draws is not None:
         flat, named = result.flat_draws, result.draws
     else:
@@ -265,12 +304,13 @@ def points_of(fit: Fit) -> _Points:
 
 
 def averaged_points(points: _Points) -> _Points:
-    """Return the posterior mean of coefficients and group effects, as one point."""
+    """Return the posterior mean of coefficients, group effects and shape, as one point."""
     groups = tuple(
         GroupPoints(each.name, each.effects.mean(axis=0, keepdims=True), each.roots[:1])
         for each in points.groups
     )
-    return _Points(points.theta.mean(axis=0, keepdims=True), points.flat, {}, groups)
+    shape = {name: values.mean(keepdims=True) for name, values in points.shape.items()}
+    return _Points(points.theta.mean(axis=0, keepdims=True), points.flat, {}, groups, shape)
 
 
 def eta(fit: Fit, points: _Points, rows: NewRows) -> np.ndarray:
@@ -296,11 +336,11 @@ def eta(fit: Fit, points: _Points, rows: NewRows) -> np.ndarray:
 
 
 @in_double
-def response(fit: Fit, eta: np.ndarray) -> np.ndarray:
-    """Return the probability (the mean, for ``gaussian``) of each eta."""
+def response(fit: Fit, eta: np.ndarray, points: _Points) -> np.ndarray:
+    """Return the probability (the mean, for ``gaussian``) of each eta, (s, n) at s points."""
     if fit.spec.family.has_sigma:
         return eta
-    return np.asarray(fit.spec.link.inverse(jnp.asarray(eta)))
+    return np.asarray(bound_link(fit.spec.link, points.shape).inverse(jnp.asarray(eta)))
 
 
 def _simulate(

@@ -20,7 +20,7 @@ from bayesglm.priors import Baseline, ColumnFacts, Priors
 
 if TYPE_CHECKING:
     from bayesglm.families import Family
-    from bayesglm.links import Link
+    from bayesglm.link import Link
 
 __all__ = ["PRIORS", "resolve"]
 

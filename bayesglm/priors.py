@@ -15,12 +15,14 @@ import numpyro.distributions as dist
 
 from bayesglm.merging import sliceable
 from bayesglm.precision import scope
+from bayesglm.shaped import ShapedLink
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from bayesglm.group_priors import GroupPrior
-    from bayesglm.links import Link
+    from bayesglm.link import Link
+    from bayesglm.shaped import BoundLink
 
 __all__ = ["Baseline", "ColumnFacts", "Priors", "describe"]
 
@@ -112,6 +114,8 @@ class Priors:
         Of the weights of networks, by site.
     groups : tuple of GroupPrior
         Of how groups vary, one for each factor.
+    shape : tuple of (str, Distribution)
+        Of what is learned of the link's shape.
     sampler : callable or None
         With networks or groups: prior draws of eta for some rows, shape (draws, rows), by number and seed.
     """
@@ -129,6 +133,7 @@ class Priors:
     rows: Any = None
     networks: tuple[tuple[str, Distribution], ...] = ()
     groups: tuple[GroupPrior, ...] = ()
+    shape: tuple[tuple[str, Distribution], ...] = ()
     sampler: Any = None
 
     @property
@@ -141,7 +146,8 @@ class Priors:
         head = [("Intercept (centred)", self.intercept)] if self.has_intercept else []
         tail = [("sigma", self.sigma)] if self.gaussian else []
         varying = [named for group in self.groups for named in group.named]
-        return [*head, *zip(self.terms, self.beta, strict=True), *self.networks, *varying, *tail]
+        beta = zip(self.terms, self.beta, strict=True)
+        return [*head, *beta, *self.networks, *varying, *self.shape, *tail]
 
     def table(self) -> pd.DataFrame:
         """Return one row for each parameter: distribution, location, scale, central 95 %.
@@ -216,7 +222,8 @@ class Priors:
         if not len(eta):
             return ()
         with scope("float64"):
-            p = eta if self.gaussian else np.asarray(self.link.inverse(eta))
+            link = self._link(len(eta), seed)
+            p = eta if self.gaussian else np.asarray(link.inverse(eta))
         return tuple(float(q) for q in np.quantile(p, SHOWN))
 
     @property
@@ -255,6 +262,19 @@ class Priors:
                 if prior is not None:
                     theta[:, j] = np.asarray(prior.sample(keys[j], (draws,)))
         return theta
+
+    def _link(self, draws: int, seed: int) -> Link | BoundLink:
+        """Return F, at as many draws of its shape if that is learned."""
+        import jax
+
+        if not isinstance(self.link, ShapedLink):
+            return self.link
+        keys = jax.random.split(jax.random.key(seed + 1), len(self.shape))
+        drawn = {
+            name: prior.sample(key, (draws, 1))
+            for key, (name, prior) in zip(keys, self.shape, strict=True)
+        }
+        return self.link.at(**drawn)
 
     def _eta(self, theta: np.ndarray, matrix: Any, offset: np.ndarray) -> np.ndarray:
         base = theta[:, 0] - theta[:, 1:] @ self.center

@@ -13,7 +13,7 @@ from bayesglm.errors import Finding, SpecificationError, explain
 from bayesglm.fit import Fit
 from bayesglm.implied import priors_of
 from bayesglm.pointwise import log_likelihoods
-from bayesglm.predicting import response
+from bayesglm.predicting import points_of, response
 from bayesglm.progress import bar
 from bayesglm.refitting import check_data, refit, refits, separated
 from bayesglm.scoring import net_benefit, outcomes, resampled, table_of
@@ -255,7 +255,7 @@ def _held_out(fit: Fit, other: Fit, at: np.ndarray) -> tuple[np.ndarray, np.ndar
 
     eta, rows = log_likelihoods(fit, other, at)
     log_mean = logsumexp(rows, axis=0) - np.log(len(rows))
-    return response(fit, eta).mean(axis=0), fit.design.weights[at] * log_mean
+    return response(fit, eta, points_of(other)).mean(axis=0), fit.design.weights[at] * log_mean
 
 
 @dataclass(frozen=True)

@@ -258,7 +258,8 @@ def scores(
     samples = []
     if chosen == "posterior":
         for k in np.unique(np.linspace(0, len(points) - 1, _samples(rows.n)).astype(int)):
-            drawn = response(fit, eta(fit, points[k : k + 1], rows.plain(slice(None))))[0]
+            one = points[k : k + 1]
+            drawn = response(fit, eta(fit, one, rows.plain(slice(None))), one)[0]
             samples.append(score_values(drawn, events, others, threshold))
     else:
         samples = resampled(p, events, others, threshold, seed)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bayesglm.design import Design
-    from bayesglm.links import Link
+    from bayesglm.link import Link
 
 __all__ = ["Separation", "separation"]
 

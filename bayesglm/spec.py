@@ -7,9 +7,11 @@ from typing import Any
 
 from bayesglm.errors import SpecificationError, explain, suggest
 from bayesglm.families import Family, get_family
-from bayesglm.links import Link, get_link
+from bayesglm.link import Link
+from bayesglm.links import get_link
 from bayesglm.networks import Network
 from bayesglm.precision import PRECISIONS
+from bayesglm.shaped import ShapedLink, with_lapse
 
 __all__ = ["Spec"]
 
@@ -57,7 +59,13 @@ class Spec:
 
     @classmethod
     def make(
-        cls, formula: str | None, *, family: Any = "bernoulli", link: Any = None, **words: Any
+        cls,
+        formula: str | None,
+        *,
+        family: Any = "bernoulli",
+        link: Any = None,
+        lapse: bool = False,
+        **words: Any,
     ) -> Spec:
         """Check the words and return the specification.
 
@@ -69,6 +77,8 @@ class Spec:
             What y is.
         link : str, Link or None
             None is ``"identity"`` for ``gaussian``, else ``"logit"``.
+        lapse : bool
+            Learn a share of lapses: rows whose outcome is a coin's.
         **words
             The other attributes.
 
@@ -93,7 +103,7 @@ class Spec:
                     link=found.name,
                 )
             )
-        known = {
+        known: dict[str, tuple[Any, ...]] = {
             "weights_kind": WEIGHTS_KINDS,
             "missing": MISSING,
             "precision": PRECISIONS,
@@ -108,4 +118,35 @@ class Spec:
                         **{name: words[name]},
                     )
                 )
-        return cls(formula, chosen, found, **words)
+        if lapse not in (True, False):
+            raise SpecificationError(
+                explain("unknown lapse", lapse=lapse, advice="use True or False")
+            )
+        if lapse and chosen.has_sigma:
+            raise SpecificationError(
+                explain("lapses are for yes/no outcomes", family=chosen.name, lapse=lapse)
+            )
+        if lapse:
+            found = with_lapse(found)
+        made = cls(formula, chosen, found, **words)
+        if made.shape and made.add:
+            raise SpecificationError(
+                explain(
+                    "a link with a learned shape is not available beside networks",
+                    link=found.label,
+                    advice='use a fixed shape, as link="student_t(4)", or leave add= out',
+                )
+            )
+        return made
+
+    @property
+    def plain_link(self) -> Link:
+        """The link without lapses."""
+        if "lapse" not in self.shape or not isinstance(self.link, ShapedLink):
+            return self.link
+        return get_link("student_t") if "df" in self.shape else self.link.base
+
+    @property
+    def shape(self) -> tuple[str, ...]:
+        """What is learned of the link's shape: "df", "lapse", both or nothing."""
+        return self.link.learned if isinstance(self.link, ShapedLink) else ()

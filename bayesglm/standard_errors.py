@@ -40,6 +40,14 @@ def recomputed(fit: Fit, cov: str, information: str, cluster: str | None) -> np.
                 advice='use those of the fit, or fit("nuts")',
             )
         )
+    if fit.spec.shape:
+        raise SpecificationError(
+            explain(
+                "where the link's shape is learned there are no other standard errors",
+                cov=cov,
+                advice='use a fixed shape, as link="student_t(4)"',
+            )
+        )
     if fit.status == Status.BOUNDARY:
         return fit.result.cov
     sigma = fit.result.sigma

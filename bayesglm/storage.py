@@ -123,6 +123,7 @@ def _arrays(result: Result, priors: Priors, design: Design, *, data: bool) -> xr
     found["center"] = priors.center
     found |= {f"joint_{name}": values for name, values in result.joint.items()}
     found |= {f"group_{name}": values for name, values in result.groups.items()}
+    found |= {f"shape_{name}": values for name, values in result.shape.items()}
     if result.profile:
         found["profile_levels"] = np.array(list(result.profile))
         found["profile"] = np.stack(list(result.profile.values()))
@@ -160,7 +161,8 @@ def _describe(fields: Mapping[str, Any], *, data: bool) -> dict[str, Any]:
         "spec": words
         | {
             "family": spec.family.name,
-            "link": spec.link.label,
+            "link": spec.plain_link.label,
+            "lapse": "lapse" in spec.shape,
             "own_link": not spec.link.builtin,
             "event": event if isinstance(event, (str, int, float, bool, type(None))) else str(event),
             "prior": own,
@@ -191,6 +193,7 @@ def _describe(fields: Mapping[str, Any], *, data: bool) -> dict[str, Any]:
             "intercept": prior_to_json(priors.intercept),
             "beta": [prior_to_json(prior) for prior in priors.beta],
             "sigma": prior_to_json(priors.sigma),
+            "shape": [(name, prior_to_json(prior)) for name, prior in priors.shape],
             "offset_center": priors.offset_center,
         },
         "result": {
@@ -267,6 +270,9 @@ def _fields(tree: xr.DataTree, told: dict[str, Any], custom: Mapping[str, Any]) 
         offset_center=words["offset_center"],
         link=spec.link,
         gaussian=spec.family.has_sigma,
+        shape=tuple(
+            (name, prior_from_json(value, name, custom)) for name, value in words.get("shape", [])
+        ),
         groups=group_priors(design, words.get("groups", []), custom),
     )
     if design.matrix is not None:
@@ -412,10 +418,9 @@ def _inputs(told: dict[str, Any], design: Design) -> Inputs:
 
 def _result(tree: xr.DataTree, words: dict[str, Any], arrays: xr.Dataset) -> Result:
     found: dict[str, Any] = {name: arrays[name].to_numpy() for name in ARRAYS if name in arrays}
-    for word in ("joint", "group"):
+    for word, name in (("joint", "joint"), ("group", "groups"), ("shape", "shape")):
         held = [str(n) for n in arrays if str(n).startswith(f"{word}_")]
-        values = {n.removeprefix(f"{word}_"): arrays[n].to_numpy() for n in held}
-        found["joint" if word == "joint" else "groups"] = values
+        found[name] = {n.removeprefix(f"{word}_"): arrays[n].to_numpy() for n in held}
     if "profile" in arrays:
         levels = arrays["profile_levels"].to_numpy().tolist()
         found["profile"] = dict(zip(levels, arrays["profile"].to_numpy(), strict=True))

@@ -10,6 +10,7 @@ from bayesglm import tables
 from bayesglm.group_effects import shape_table
 from bayesglm.input_effects import input_effects
 from bayesglm.intervals import interval_of, profile_limits_of
+from bayesglm.link_shapes import link_shape_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,10 +32,11 @@ def summary_table(
     import pandas as pd
 
     linear = _coefficients(fit, level, exponentiate, limits)
-    shapes = shape_table(fit, level)
-    if shapes is not None:
+    for shapes, scale in ((shape_table(fit, level), "link"), (link_shape_table(fit, level), "own")):
+        if shapes is None:
+            continue
         if exponentiate:
-            linear["scale"], shapes["scale"] = "ratio", "link"
+            linear["scale"], shapes["scale"] = "ratio", scale
         if fit.result.certified:
             shapes = _certified(fit, shapes)
         linear = pd.concat([linear, shapes])

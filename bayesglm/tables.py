@@ -16,7 +16,7 @@ from bayesglm.errors import SpecificationError, explain
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bayesglm.links import Link
+    from bayesglm.link import Link
 
 __all__ = ["RATIOS", "check_level", "draws_table", "estimates_table", "ratio_name", "to_text"]
 
@@ -47,15 +47,15 @@ def ratio_name(link: Link) -> str:
     SpecificationError
         If it is no ratio of anything.
     """
-    if link.name not in RATIOS:
+    if link.label not in RATIOS:
         raise SpecificationError(
             explain(
                 "exp(coefficient) has a meaning only under the links " + ", ".join(RATIOS),
-                link=link.name,
+                link=link.label,
                 advice="leave exponentiate=False",
             )
         )
-    return RATIOS[link.name]
+    return RATIOS[link.label]
 
 
 def estimates_table(

@@ -29,6 +29,8 @@ FLOORS = {
     # 1 mathematics
     "link_functions": 1,
     "link_quantiles": 1,
+    "link": 1,
+    "shaped": 1,
     "links": 1,
     "families": 1,
     "matrices": 1,
@@ -37,6 +39,7 @@ FLOORS = {
     # 2 data
     "priors": 2,
     "presets": 2,
+    "shape_priors": 2,
     "networks": 2,
     "spec": 2,
     "frames": 2,
@@ -74,6 +77,7 @@ FLOORS = {
     "datatree": 6,
     "requested": 6,
     "predicting": 6,
+    "link_shapes": 6,
     "input_effects": 6,
     "intervals": 6,
     "standard_errors": 6,
@@ -121,8 +125,10 @@ FLOORS = {
 # Imports between files of one floor. Keys and values are modules or folders.
 SIDEWAYS = {
     "precision": {"errors"},
-    "links": {"link_functions", "link_quantiles"},
-    "families": {"links"},
+    "link": {"link_functions", "link_quantiles"},
+    "shaped": {"link", "student_t_tails"},
+    "links": {"link", "link_functions", "link_quantiles", "shaped"},
+    "families": {"link", "shaped"},
     "presets": {"priors"},
     "columns": {"priors"},
     "priors": {"merging", "group_priors"},
@@ -144,12 +150,13 @@ SIDEWAYS = {
     "neural": {"predictors"},
     "grouped": {"predictors"},
     "spec": {"networks"},
-    "predicting": {"group_effects"},
+    "predicting": {"group_effects", "link_shapes"},
+    "link_shapes": {"tables"},
     "group_effects": {"tables"},
     "regrouping": {"serialize"},
     "input_effects": {"predicting"},
     "intervals": {"implied"},
-    "summaries": {"tables", "input_effects", "intervals", "group_effects"},
+    "summaries": {"tables", "input_effects", "intervals", "group_effects", "link_shapes"},
     "storage": {"serialize", "implied", "regrouping"},
     "fit": {
         *("tables", "datatree", "requested", "predicting", "printing", "storage", "summaries"),
@@ -180,7 +187,7 @@ ANNOTATIONS = {
     name: {"fit"}
     for name in (
         *("predicting", "printing", "requested", "input_effects", "intervals", "summaries"),
-        *("datatree", "standard_errors", "group_effects"),
+        *("datatree", "standard_errors", "group_effects", "link_shapes"),
     )
 }
 # A question that is asked of a model before there is a fit.
@@ -199,6 +206,8 @@ SHARED = {
         "target",
         "aliasing",
         "result",
+        "coordinates",
+        "rowwise",
         "newton",
         "evaluation",
         "importance",
@@ -238,7 +247,8 @@ SIBLINGS = {
     "inference.chains": {"inference.kernel"},
     "inference.nuts": {"inference.kernel", "inference.chains"},
     "inference.verdicts": {"inference.nuts"},
-    "inference.mode": {"inference.optimize", "inference.starting"},
+    "inference.mode": {"inference.optimize", "inference.shape", "inference.starting"},
+    "inference.shape": {"inference.covariance", "inference.starting"},
     "inference.bias_reduction": {"inference.ascent", "inference.starting"},
     "inference.profile": {"inference.ascent"},
     "inference.local": {"inference.optimize", "inference.starting", "inference.training"},

@@ -20,7 +20,7 @@ from bayesglm.links import LINKS, Link, student_t
 from bayesglm.precision import scope
 
 BERNOULLI, GAUSSIAN = FAMILIES["bernoulli"], FAMILIES["gaussian"]
-EVERY_LINK = pytest.mark.parametrize("link", LINKS.values(), ids=list(LINKS))
+EVERY_LINK = pytest.mark.parametrize("link", [*LINKS.values(), student_t(4.0)], ids=str)
 # y of t: no event, all events, some, and an empty row.
 Y = np.array([0.0, 1.0, 0.0, 3.0, 2.0, 0.0])
 T = np.array([1.0, 1.0, 3.0, 3.0, 5.0, 0.0])

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from mpmath import mp, mpf
 
 from bayesglm.errors import SpecificationError
-from bayesglm.links import LINKS, Link, get_link, student_t
+from bayesglm.links import LINKS as NAMED
+from bayesglm.links import Link, get_link, student_t
 from bayesglm.precision import scope
 
 DIGITS = 60
@@ -85,6 +86,7 @@ REFERENCE = {
     "identity": _identity,
     "student_t": partial(_student_t, 4.0),
 }
+LINKS = {**NAMED, "student_t": student_t(4.0)}
 # How far out the grids go: past the eta where both logarithms have ended as 0 or -inf.
 FARTHEST = {"logit": 760.0, "probit": 60.0, "cloglog": 760.0, "loglog": 760.0, "log": 760.0}
 

@@ -80,7 +80,7 @@ def variants(frame: pd.DataFrame) -> dict[str, bg.Model]:
 
 
 @pytest.mark.parametrize("variant", ["plain", "weighted", "offset", "aggregated"])
-@pytest.mark.parametrize("link", list(LINKS))
+@pytest.mark.parametrize("link", [*LINKS, "student_t(4)"])
 def test_every_optimiser_agrees_with_newton(small, link, variant):
     words = variants(small)[variant]
     columns = [c for c in ("x1", "x2") if c in small]

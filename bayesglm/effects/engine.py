@@ -17,13 +17,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from bayesglm.effects.answers import Scale, scale_of
+from bayesglm.link_shapes import bound_link
+from bayesglm.links import get_link
 from bayesglm.precision import in_double
 from bayesglm.predicting import eta as eta_of
-from bayesglm.predicting import joint_rows, points_of
+from bayesglm.predicting import joint_rows, odds_slopes, points_of, response
+from bayesglm.shaped import ShapedLink
 
 if TYPE_CHECKING:
     from bayesglm.effects.rows import Cells, Rows
-    from bayesglm.links import Link
+    from bayesglm.link import Link
+    from bayesglm.shaped import BoundLink
 
 __all__ = [
     "DRAWS",
@@ -68,7 +72,7 @@ class Chunk:
     draws: np.ndarray | None = None
 
 
-def mean_of(link: Link, gaussian: bool, eta: Any) -> Any:
+def mean_of(link: Link | BoundLink, gaussian: bool, eta: Any) -> Any:
     """Return p; from the slopes a = f/p of log p and b = -f/q of log q alone, where it can.
 
     They share what they can and need no logarithm: several times faster, and as accurate.
@@ -81,7 +85,7 @@ def mean_of(link: Link, gaussian: bool, eta: Any) -> Any:
     return b / (b - a)
 
 
-def density_of(link: Link, gaussian: bool, eta: Any) -> Any:
+def density_of(link: Link | BoundLink, gaussian: bool, eta: Any) -> Any:
     """Return the slope of p in eta, f = -ab / (a - b)."""
     if gaussian:
         return jnp.ones_like(eta)
@@ -92,17 +96,17 @@ def density_of(link: Link, gaussian: bool, eta: Any) -> Any:
     return jnp.where(log_p < log_q, jnp.exp(log_p) * a, -jnp.exp(log_q) * b)
 
 
-def _is_whole(link: Link) -> bool:
+def _is_whole(link: Link | BoundLink) -> bool:
     return link.core is not None and link.domain == (-np.inf, np.inf)
 
 
-@partial(jax.jit, static_argnames=("link", "gaussian"))
-def _mean(link: Link, gaussian: bool, eta: Any) -> Any:
+@partial(jax.jit, static_argnames=("gaussian",))
+def _mean(link: Link | BoundLink, gaussian: bool, eta: Any) -> Any:
     return mean_of(link, gaussian, eta)
 
 
-@partial(jax.jit, static_argnames=("link", "gaussian"))
-def _density(link: Link, gaussian: bool, eta: Any) -> Any:
+@partial(jax.jit, static_argnames=("gaussian",))
+def _density(link: Link | BoundLink, gaussian: bool, eta: Any) -> Any:
     return density_of(link, gaussian, eta)
 
 
@@ -121,18 +125,24 @@ def probabilities(
     """
     fit = rows.fit
     points = points_of(fit)
-    words = fit.spec.link, fit.spec.family.has_sigma
+    gaussian = fit.spec.family.has_sigma
     first = int(fit.design.intercept)
 
     @in_double
     def values(some: Any, part: slice) -> np.ndarray:
-        return np.asarray(_mean(*words, jnp.asarray(eta_of(fit, points[part], some))))
+        link = bound_link(fit.spec.link, points[part].shape)
+        return np.asarray(_mean(link, gaussian, jnp.asarray(eta_of(fit, points[part], some))))
 
     @in_double
     def jacobian(some: Any) -> np.ndarray:
-        f = np.asarray(_density(*words, jnp.asarray(eta_of(fit, points, some)[0])))
-        ones = np.ones((len(f), first))
+        eta = eta_of(fit, points, some)[0]
+        ones = np.ones((len(eta), first))
         columns = np.concatenate([ones, some.matrix], axis=1)
+        if fit.spec.shape:
+            # dp = p (1 - p) d log(p / (1 - p))
+            p = response(fit, eta, points)
+            return np.asarray((p * (1 - p))[:, None] * odds_slopes(fit, eta, columns, points))
+        f = np.asarray(_density(fit.spec.link, gaussian, jnp.asarray(eta)))
         return np.asarray(f[:, None] * _varying(fit, some, columns))
 
     delta = has_covariance(rows)
@@ -206,6 +216,9 @@ def link_scale(link: Link, gaussian: bool) -> Scale:
     """Return the scale of eta: intervals of probabilities made there stay in [0, 1]."""
     if gaussian:
         return replace(scale_of("identity"), null=None)
+    if isinstance(link, ShapedLink):
+        # Its own scale would be another for every shape.
+        link = get_link("logit")
 
     @in_double
     def back(eta: np.ndarray) -> np.ndarray:

@@ -28,7 +28,7 @@ from bayesglm.predicting import points_of
 
 if TYPE_CHECKING:
     from bayesglm.effects.rows import Cells, Rows
-    from bayesglm.links import Link
+    from bayesglm.link import Link
     from bayesglm.newdata import NewRows
 
 __all__ = ["SLOPES", "slopes_of"]
@@ -45,12 +45,12 @@ def _slope(link: Link, gaussian: bool, kind: str, eta: Any, g: Any, x: Any) -> A
     return slope * x if kind[2:] == "ex" else slope
 
 
-@partial(jax.jit, static_argnames=("link", "gaussian", "kind"))
+@partial(jax.jit, static_argnames=("gaussian", "kind"))
 def _slope_values(link: Link, gaussian: bool, kind: str, eta: Any, g: Any, x: Any) -> Any:
     return _slope(link, gaussian, kind, eta, g, x)
 
 
-@partial(jax.jit, static_argnames=("link", "gaussian", "kind"))
+@partial(jax.jit, static_argnames=("gaussian", "kind"))
 def _slope_parts(link: Link, gaussian: bool, kind: str, eta: Any, g: Any, x: Any) -> Any:
     def value(eta: Any, g: Any) -> Any:
         return _slope(link, gaussian, kind, eta, g, x)
@@ -59,14 +59,14 @@ def _slope_parts(link: Link, gaussian: bool, kind: str, eta: Any, g: Any, x: Any
     return found, by_eta, value(eta, jnp.ones_like(g))
 
 
-@partial(jax.jit, static_argnames=("link", "gaussian"))
+@partial(jax.jit, static_argnames=("gaussian",))
 def _densities(link: Link, gaussian: bool, eta: Any) -> Any:
     """Return the density and its derivative."""
     density = partial(density_of, link, gaussian)
     return jax.jvp(density, (eta,), (jnp.ones_like(eta),))
 
 
-@partial(jax.jit, static_argnames=("link", "gaussian"))
+@partial(jax.jit, static_argnames=("gaussian",))
 def _density(link: Link, gaussian: bool, eta: Any) -> Any:
     return density_of(link, gaussian, eta)
 

@@ -87,8 +87,10 @@ def slopes(
     names = list(wanted(rows, variables))
     numbers = [name for name in names if is_numeric(rows, name)]
     tables: dict[str, Any] = {}
-    # Effects of groups and of smooth terms vary together with the coefficients.
-    whole = numbers if fit.design.inputs or fit.design.varying else []
+    # Effects of groups and of smooth terms, and the link's shape, vary together with the
+    # coefficients.
+    apart = fit.design.inputs or fit.design.varying or fit.spec.shape
+    whole = numbers if apart else []
     plain = [] if whole else numbers
     if whole:
         tables |= network_slopes(

@@ -34,7 +34,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from bayesglm.inference.newton import row_log_prob
+from bayesglm.inference.rowwise import row_log_prob
 
 if TYPE_CHECKING:
     from bayesglm.generative import Data, Structure

@@ -100,7 +100,7 @@ def hessian_at(target: Target, flat: np.ndarray, *, information: str, jacobian: 
                 target.structure,
                 target.arrays,
                 jnp.asarray(flat, target.data.y.dtype),
-                linear=target.linear,
+                linear=target.rowwise,
                 expected=information == "expected",
                 jacobian=jacobian,
             ),

@@ -54,7 +54,7 @@ def evaluate(target: Target, flat: np.ndarray) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``theta`` (k,), ``sigma`` or None, ``loglik`` (with binomial coefficients), ``loss`` (mean,
+        ``theta`` (k,), ``sigma`` or None, ``shape`` (by name), ``loglik`` (with binomial coefficients), ``loss`` (mean,
         without them), ``log_posterior`` (of the parameters as named).
     """
     with scope(target.precision):
@@ -76,6 +76,7 @@ def evaluate(target: Target, flat: np.ndarray) -> dict[str, Any]:
     return {
         "theta": theta,
         "sigma": sigma,
+        "shape": {name: values[name] for name in target.structure.shape},
         "loglik": loglik,
         "loss": loss,
         "log_posterior": loglik + float(prior),
@@ -85,7 +86,7 @@ def evaluate(target: Target, flat: np.ndarray) -> dict[str, Any]:
 def named_draws(target: Target, flat: np.ndarray) -> dict[str, np.ndarray]:
     """Return draws by the user's names from flat ones (c, s, size).
 
-    Intercept, beta (c, s, p), sigma; of each network its weights and its projection; of each factor
+    Intercept, beta (c, s, p), sigma, the link's shape; of each network its weights and its projection; of each factor
     its standard deviations, correlations and effects.
     """
     with scope(target.precision):
@@ -97,7 +98,7 @@ def named_draws(target: Target, flat: np.ndarray) -> dict[str, np.ndarray]:
             name: np.asarray(value, float)
             for name, value in _named(target.structure, data, points, together).items()
         }
-    wanted = ["Intercept", "beta", "sigma"]
+    wanted = ["Intercept", "beta", "sigma", *target.structure.shape]
     for predictor, _ in target.networks:
         wanted += [*(site.name for site in predictor.sites), predictor.projection]
     for group, _ in target.groups:

@@ -35,7 +35,7 @@ from numpyro.distributions import biject_to, constraints
 from bayesglm.generative import Data, Structure, log_prior
 from bayesglm.grouped import Grouped, GroupedPart
 from bayesglm.inference.bordered import Bordered, apply, solve_roots, sums, system
-from bayesglm.inference.newton import row_log_prob
+from bayesglm.inference.rowwise import row_log_prob
 
 __all__ = [
     "Coordinates",

@@ -11,6 +11,7 @@ import numpy as np
 from bayesglm.errors import InferenceError, SeparationError, Status, explain
 from bayesglm.inference.newton import LIMIT, STILL, Optimum, least_squares, newton
 from bayesglm.inference.optimize import optimize
+from bayesglm.inference.shape import highest
 from bayesglm.inference.starting import start
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ def find_mode(target: Target, options: Mapping[str, Any], *, jacobian: bool) -> 
     init = options.get("init")
     optimizer = options.get("optimizer", "newton")
     gaussian = target.structure.family.has_sigma
+    if target.structure.shape and target.rowwise and optimizer == "newton" and init is None:
+        return highest(target, jacobian=jacobian, steps=options.get("steps") or LIMIT)
     if gaussian and target.flat_priors and optimizer == "newton":
         return least_squares(target)
     begin = start(target) if init is None else target.locate(init)
@@ -55,7 +58,7 @@ def checked(target: Target, found: Optimum, *, jacobian: bool) -> Optimum:
 
     A small gradient alone does not tell an optimum from a likelihood that rises for ever.
     """
-    unsure = target.some_flat and target.linear and target.size <= CHECKED
+    unsure = target.some_flat and target.rowwise and target.size <= CHECKED
     if not unsure or found.status == Status.DIVERGED:
         return found
     return replace(found, moved=newton(target, found.flat, jacobian=jacobian).moved)

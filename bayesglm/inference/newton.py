@@ -24,6 +24,8 @@ from jax import Array
 
 from bayesglm.errors import InferenceError, Status, explain
 from bayesglm.generative import Data, Structure, log_density, log_prior
+from bayesglm.inference.rowwise import Rows, derivatives, gram, information, row_log_prob, split
+from bayesglm.inference.rowwise import gradient as gradient_of
 from bayesglm.precision import scope
 
 if TYPE_CHECKING:
@@ -37,7 +39,6 @@ __all__ = [
     "curvature",
     "least_squares",
     "newton",
-    "row_log_prob",
     "tolerance_of",
 ]
 
@@ -85,14 +86,6 @@ class _State(NamedTuple):
     history: Array
 
 
-def row_log_prob(structure: Structure, data: Data, eta: Array) -> Array:
-    """Return w_i log p(y_i | eta_i) without the binomial coefficient, shape (n,)."""
-    rows = structure.family.log_prob(eta, data.y, data.trials, structure.link)
-    if structure.unmasked:
-        return data.weights * rows
-    return jnp.where(data.weights > 0, data.weights * rows, 0.0)
-
-
 def _barrier(structure: Structure, data: Data, eta: Array, factor: Array) -> Array:
     """Return factor times the log distances to the ends of the link's domain, 0 if none."""
     lower, upper = structure.link.domain
@@ -104,20 +97,14 @@ def _barrier(structure: Structure, data: Data, eta: Array, factor: Array) -> Arr
     return total
 
 
-def _rows(structure: Structure, data: Data, factor: Array, eta: Array) -> tuple[Array, ...]:
-    """Return value, slope and curvature in eta of every row's term."""
+def _rows(structure: Structure, data: Data, factor: Array, eta: Array, shape: Array) -> Rows:
+    """Return value, slopes and curvatures of every row's term, by eta and by the link's shape."""
 
-    def value(e: Array) -> Array:
-        rows = row_log_prob(structure, data, e)
+    def value(e: Array, s: Array) -> Array:
+        rows = row_log_prob(structure, data, e, s)
         return rows + _barrier(structure, data, e, factor) if structure.link.partial else rows
 
-    ones = jnp.ones_like(eta)
-
-    def slope(e: Array) -> tuple[Array, Array]:
-        return jax.jvp(value, (e,), (ones,))
-
-    (rows, first), (_, second) = jax.jvp(slope, (eta,), (ones,))
-    return rows, first, second
+    return derivatives(value, eta, shape)
 
 
 def curvature(
@@ -125,7 +112,8 @@ def curvature(
 ) -> Array:
     """Return the negative Hessian (observed) or the information (expected) at a flat point.
 
-    With ``linear`` it is X' diag(c) X plus the prior's Hessian; otherwise it is by autodiff.
+    With ``linear`` it is made of sums over rows (`rowwise`) plus the prior's Hessian; otherwise it
+    is by autodiff.
     """
 
     def prior(f: Array) -> Array:
@@ -133,14 +121,13 @@ def curvature(
 
     if not linear:
         return -jax.hessian(lambda f: log_density(structure, data, f, jacobian=jacobian))(flat)
-    matrix = data.parts[0].matrix
-    eta = data.offset + matrix.dot(flat)
+    theta, shape = split(data, flat)
+    eta = data.offset + data.parts[0].matrix.dot(theta)
     if expected:
-        information = structure.family.information(eta, data.trials, structure.link)
-        rows = jnp.where(data.weights > 0, data.weights * information, 0.0)
+        total = gram(data, information(structure, data, eta, shape))
     else:
-        rows = -_rows(structure, data, jnp.zeros((), flat.dtype), eta)[2]
-    return matrix.gram(rows) - jax.hessian(prior)(flat)
+        total = -gram(data, _rows(structure, data, jnp.zeros((), flat.dtype), eta, shape).second)
+    return total - jax.hessian(prior)(flat)
 
 
 def _solve(hessian: Array, gradient: Array, ridge: Array) -> Array:
@@ -173,7 +160,7 @@ def climb(
     def value_at(f: Array, eta: Array) -> Array:
         if not linear:
             return log_density(structure, data, f, jacobian=jacobian)
-        rows = row_log_prob(structure, data, eta)
+        rows = row_log_prob(structure, data, eta, split(data, f)[1])
         if structure.link.partial:
             rows = rows + _barrier(structure, data, eta, factor)
         return jnp.sum(rows) + prior(f)
@@ -183,19 +170,19 @@ def climb(
             none = jnp.zeros_like(data.y)
             value, gradient = jax.value_and_grad(value_at)(f, none)
             return value, gradient, -jax.hessian(value_at)(f, none), none
-        matrix = data.parts[0].matrix
-        eta = data.offset + matrix.dot(f)
-        rows, first, second = _rows(structure, data, factor, eta)
+        theta, shape = split(data, f)
+        eta = data.offset + data.parts[0].matrix.dot(theta)
+        rows = _rows(structure, data, factor, eta, shape)
         value, slope = jax.value_and_grad(prior)(f)
-        hessian = matrix.gram(-second) - jax.hessian(prior)(f)
-        return jnp.sum(rows) + value, matrix.sums(first) + slope, hessian, eta
+        hessian = -gram(data, rows.second) - jax.hessian(prior)(f)
+        return jnp.sum(rows.value) + value, gradient_of(data, rows.first) + slope, hessian, eta
 
     def direction(f: Array, gradient: Array, hessian: Array, eta: Array) -> Array:
         def good(step: Array) -> Array:
             return jnp.isfinite(step).all() & (step @ gradient >= 0)
 
         def expected(_: None) -> Array:
-            if not linear:
+            if not linear or structure.shape:
                 return hessian
             return curvature(structure, data, f, linear=True, expected=True, jacobian=jacobian)
 
@@ -213,7 +200,9 @@ def climb(
         value, gradient, hessian, eta = local(state.flat)
         step = direction(state.flat, gradient, hessian, eta)
         decrement = gradient @ step
-        along = data.parts[0].matrix.dot(step) if linear else jnp.zeros_like(eta)
+        along = jnp.zeros_like(eta)
+        if linear:
+            along = data.parts[0].matrix.dot(split(data, step)[0])
 
         def new_value(length: Array) -> Array:
             return value_at(state.flat + length * step, eta + length * along)
@@ -297,7 +286,7 @@ def newton(target: Target, start: np.ndarray, *, jacobian: bool, steps: int = LI
                 jnp.asarray(tolerance, data.y.dtype),
                 jnp.asarray(target.effective, data.y.dtype),
                 jnp.asarray(min(steps, LIMIT)),
-                linear=target.linear,
+                linear=target.rowwise,
                 jacobian=jacobian,
             )
 

@@ -19,8 +19,8 @@ from jax import Array
 
 from bayesglm.errors import Status
 from bayesglm.generative import Data, Structure, log_density
+from bayesglm.inference.coordinates import Coordinates
 from bayesglm.inference.newton import Optimum
-from bayesglm.inference.target import Coordinates
 from bayesglm.precision import scope
 
 if TYPE_CHECKING:

@@ -296,7 +296,8 @@ def _nuts(
 def _coefficients(target: Target, flat: np.ndarray) -> np.ndarray:
     """Return the draws of what is reported, (chains, draws, k), from flat ones."""
     named = named_draws(target, flat)
-    head = [named[name][..., None] for name in ("Intercept", "sigma") if name in named]
+    names = ("Intercept", "sigma", *target.structure.shape)
+    head = [named[name][..., None] for name in names if name in named]
     return np.concatenate([*head, named["beta"]], axis=-1)
 
 

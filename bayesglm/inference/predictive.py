@@ -223,5 +223,5 @@ def prior_draws(target: Target, draws: int, *, seed: int) -> dict[str, np.ndarra
     sites = [site.name for network, _ in target.networks for site in network.sites]
     for group, _ in target.groups:
         sites += [f"sd_{group.name}", f"cor_{group.name}", group.name]
-    names = ("Intercept", "beta", "sigma", *sites, "y")
+    names = ("Intercept", "beta", "sigma", *target.structure.shape, *sites, "y")
     return {name: found[name] for name in names if name in found}

@@ -49,6 +49,9 @@ class Result:
         The same draws in flat coordinates.
     sigma : float or None
         Residual standard deviation of the ``gaussian`` family.
+    shape : dict of ndarray
+        What is learned of the link's shape, by name; of a point fit standard errors too, under
+        ``<name>_std_error``.
     weights : dict of ndarray
         Weights of networks at the optimum, by site.
     groups : dict of ndarray
@@ -57,7 +60,7 @@ class Result:
     joint : dict of ndarray
         How coefficients and effects vary together, in a Gaussian approximation: ``theta`` (k, d)
         and ``<g>`` (G q, d) times the same d standard normal numbers; the effects of the largest
-        factor vary besides by ``<g>_inner`` (G, q, q).
+        factor vary besides by ``<g>_inner`` (G, q, q). Of a link's shape each part (d,).
     members : ndarray, shape (k, size) or None
         An ensemble of optima in flat coordinates, each with an equal share.
     profile : dict of float to ndarray, shape (k, 2)
@@ -83,6 +86,7 @@ class Result:
     sample_stats: dict[str, np.ndarray] = field(default_factory=dict)
     flat_draws: np.ndarray | None = None
     sigma: float | None = None
+    shape: dict[str, np.ndarray] = field(default_factory=dict)
     weights: dict[str, np.ndarray] = field(default_factory=dict)
     groups: dict[str, np.ndarray] = field(default_factory=dict)
     joint: dict[str, np.ndarray] = field(default_factory=dict)

@@ -31,6 +31,7 @@ from bayesglm.inference.mode import checked, find_mode, refuse_divergence, runs_
 from bayesglm.inference.multilevel import marginal_mode
 from bayesglm.inference.posterior import posterior
 from bayesglm.inference.result import Result
+from bayesglm.inference.shape import refuse_shaped, spread_of
 from bayesglm.inference.starting import refuse_impossible
 from bayesglm.inference.unsuitable import refuse_options
 from bayesglm.inference.verdicts import findings_of
@@ -96,6 +97,8 @@ def _run(
 ) -> Result:
     if target.groups:
         refuse_options(target, method, options, weights_kind)
+    if target.structure.shape:
+        refuse_shaped(options, weights_kind)
     reduced = options.get("bias_reduction") is not None
     if reduced:
         refuse_unsuitable(target, weights_kind)
@@ -121,11 +124,21 @@ def _run(
     if edge:
         optimum = replace(optimum, status=Status.BOUNDARY)
     numbers = evaluate(target, optimum.flat)
-    if method == "mle":
+    spread = None
+    if target.structure.shape:
+        asked = options.get("information") or "expected"
+        spread = spread_of(
+            target, optimum.flat, information=asked if method == "mle" else "observed"
+        )
+        cov = spread.cov
+        numbers |= {"shape": spread.shape, "joint": spread.joint}
+        if spread.ends:
+            optimum = replace(optimum, status=Status.BOUNDARY)
+    elif method == "mle":
         cov = _mle_covariance(target, optimum, numbers["sigma"], options, weights_kind)
     else:
         cov = _map_covariance(target, optimum)
-    if optimum.status == Status.BOUNDARY:
+    if optimum.status == Status.BOUNDARY and not (spread and spread.ends):
         cov = np.full_like(cov, np.nan)
     return Result(
         method=method,
@@ -140,6 +153,7 @@ def _run(
         options=words,
         findings=(
             *((explained(words),) if reduced else ()),
+            *(spread.findings if spread else ()),
             *findings_of(target, method, optimum, cov, edge),
         ),
         **numbers,

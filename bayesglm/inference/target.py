@@ -1,35 +1,25 @@
-"""The target of inference: the model's structure and its data, laid out and padded.
-
-Inference knows three sets of coordinates:
-
-* *flat*: the unconstrained vector of the NumPyro sites (centred intercept, coefficients with
-  their padding, log sigma). Newton, Laplace and NUTS work here.
-* *reported*: what the user sees (Intercept on the scale of the data, coefficients). `gd`, `adam`
-  and transformations of the user's own run here.
-* *standardised*: flat, each coefficient times its column's sd. L-BFGS runs here.
-
-The last two are affine in the first, so a change of coordinates is one `Coordinates` record.
-"""
+"""The target of inference: the model's structure and its data, laid out and padded."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
-from numpyro.distributions import Distribution, biject_to, constraints
+from numpyro.distributions import Distribution, ImproperUniform, biject_to, constraints
 
 from bayesglm.errors import InferenceError, explain
 from bayesglm.generative import Data, Structure
 from bayesglm.grouped import Grouped, GroupedPart, bind_groups
+from bayesglm.inference.coordinates import Coordinates
 from bayesglm.matrices import MIN_COLUMNS, MIN_ROWS, bucket, pad_rows, place
 from bayesglm.merging import merge
 from bayesglm.neural import Neural, bind
 from bayesglm.precision import dtype
 from bayesglm.predictors import Flat, Linear, LinearPart, Site, stack
+from bayesglm.shaped import SUPPORTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,32 +27,14 @@ if TYPE_CHECKING:
     from bayesglm.design import Design
     from bayesglm.families import Family
     from bayesglm.inputs import Inputs
-    from bayesglm.links import Link
+    from bayesglm.link import Link
     from bayesglm.networks import Network
     from bayesglm.priors import Priors
 
-__all__ = ["Coordinates", "Target", "against", "build"]
-
+__all__ = ["Target", "against", "build"]
 
 # Beyond it, an unconstrained coefficient has run to the edge of its support.
 EDGE = 15.0
-
-
-class Coordinates(NamedTuple):
-    """The affine map flat = scale * v + e_0 (shift · v), for the first place e_0."""
-
-    scale: Array
-    shift: Array
-
-    def flat(self, v: Array) -> Array:
-        """Map a vector of these coordinates to the flat ones."""
-        moved = self.scale * v
-        return moved.at[0].add(self.shift @ v)
-
-    def inverse(self, flat: Array) -> Array:
-        """Map a flat vector to these coordinates; the first place has shift 0."""
-        v = flat / self.scale
-        return v.at[0].add(-(self.shift @ v) / self.scale[0])
 
 
 @dataclass(frozen=True)
@@ -159,6 +131,11 @@ class Target:
     @property
     def linear(self) -> bool:
         """Whether eta is linear in the flat vector and nothing but coefficients is unknown."""
+        return self.rowwise and not self.structure.shape
+
+    @property
+    def rowwise(self) -> bool:
+        """Whether the rows depend on a linear eta and on the link's shape alone."""
         real = all(_real(block) for block in self.data.parts[0].blocks)
         alone = len(self.structure.predictors) == 1 and not self.structure.family.has_sigma
         return real and alone
@@ -380,6 +357,9 @@ def build(
     if family.has_sigma:
         sites.append(Site("sigma", (size,), ()))
         size += 1
+    for name, _ in priors.shape:
+        sites.append(Site(name, (size,), ()))
+        size += 1
     # The binomial coefficients of merged rows would be others than those of the data.
     counts = design.aggregated and not together
     structure = Structure(family, link, tuple(predictors), counts, tuple(sites), size)
@@ -390,6 +370,7 @@ def build(
         offset=_host(pad_rows(given.offset - priors.offset_center, rows), number),
         parts=tuple(parts),
         sigma=sigma,
+        shape=tuple(_shape_prior(name, prior, flat) for name, prior in priors.shape),
     )
     sd = np.array([column.sd for column in design.columns])
     coefficient = 0.0
@@ -435,9 +416,11 @@ def _host(values: Any, number: type[np.floating[Any]]) -> Any:
     return np.asarray(values, number)
 
 
-def _sigma(priors: Priors, flat: bool) -> Distribution:
-    from numpyro.distributions import ImproperUniform
+def _shape_prior(name: str, prior: Distribution, flat: bool) -> Distribution:
+    return ImproperUniform(SUPPORTS[name], (), ()) if flat else prior
 
+
+def _sigma(priors: Priors, flat: bool) -> Distribution:
     if flat or priors.sigma is None:
         return ImproperUniform(constraints.positive, (), ())
     return priors.sigma

@@ -22,7 +22,7 @@ from jax import Array
 
 from bayesglm.errors import SpecificationError, Status, explain
 from bayesglm.generative import Data, Structure, log_density, pointwise
-from bayesglm.inference.target import Coordinates
+from bayesglm.inference.coordinates import Coordinates
 from bayesglm.precision import scope
 
 if TYPE_CHECKING:

@@ -93,7 +93,7 @@ def findings_of(
                 advice='Use fit("nuts"), or a prior that allows more.',
             )
         )
-    elif optimum.status == Status.BOUNDARY:
+    elif optimum.status == Status.BOUNDARY and not target.structure.shape:
         found.append(
             Finding(
                 "boundary",

@@ -46,6 +46,8 @@ def section(material: Material) -> Section:
         attempt(blocks, lambda: Gallery([_forest(material, shown)]), "A picture of them")
     if material.fit.design.varying:
         attempt(blocks, lambda: _varying(material), "How effects vary")
+    if material.fit.spec.shape:
+        attempt(blocks, lambda: _shape(material), "The link's shape")
     drawn = [g for g in material.fit.design.groups if len(g.levels) <= LARGEST]
     if drawn:
         attempt(
@@ -77,7 +79,7 @@ def _table(material: Material, terms: list[str]) -> Table:
         return Table(caption, ["Term", *tables], rows)
     fit = material.fit
     table = fit.summary(level=material.level)
-    ratio = RATIOS.get(fit.spec.link.name)
+    ratio = RATIOS.get(fit.spec.link.label)
     header = ["Term", "Estimate", "Error", f"{percent} interval"]
     more: list[tuple[str, str, Callable[[float], str]]] = [
         ("z", "z", lambda v: number(v)),
@@ -105,16 +107,28 @@ def _table(material: Material, terms: list[str]) -> Table:
 
 def _varying(material: Material) -> Table:
     """Return standard deviations and correlations of group-level effects and smooth terms."""
-    table = material.fit.summary(level=material.level).iloc[len(material.fit.terms) :]
     counts = {group.name: len(group.levels) for group in material.fit.design.groups}
+    told = ", ".join(f"{count:,} groups of {name}" for name, count in counts.items())
+    caption = "How effects vary: standard deviations (sd) and correlations (cor), link scale"
+    return _beside(material, f"{caption}; {told}" if told else caption)
+
+
+def _shape(material: Material) -> Table:
+    """Return df and lapse, as they were learned."""
+    words = {"df": "df: degrees of freedom", "lapse": "lapse: share of rows that are a coin's"}
+    told = ", ".join(words[name] for name in material.fit.spec.shape)
+    return _beside(material, f"The link's shape ({told}), on its own scale")
+
+
+def _beside(material: Material, caption: str) -> Table:
+    """Return the rows of the fit's table that are not coefficients."""
+    table = material.fit.summary(level=material.level).iloc[len(material.fit.terms) :]
     rows = [
         [str(name), number(row["estimate"]), number(row["std_error"]), _ends(row)]
         for name, row in table.iterrows()
     ]
-    told = ", ".join(f"{count:,} groups of {name}" for name, count in counts.items())
-    caption = "How effects vary: standard deviations (sd) and correlations (cor), link scale"
     header = ["", "Estimate", "Error", f"{material.level:.0%} interval"]
-    return Table(f"{caption}; {told}" if told else caption, header, rows)
+    return Table(caption, header, rows)
 
 
 def _ends(row: Any) -> str:

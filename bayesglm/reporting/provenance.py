@@ -48,8 +48,10 @@ def _model(fit: Fit) -> str:
     words: dict[str, Any] = {}
     if spec.family.has_sigma:
         words["family"] = spec.family.name
-    elif spec.link.label != "logit":
-        words["link"] = spec.link.label
+    elif spec.plain_link.label != "logit":
+        words["link"] = spec.plain_link.label
+    if "lapse" in spec.shape:
+        words["lapse"] = True
     if spec.prior != "weak":
         words["prior"] = spec.prior if isinstance(spec.prior, str) else _Name("prior")
     for word in ("trials", "weights", "offset"):

@@ -64,7 +64,8 @@ def prior_section(material: Material) -> Section | None:
     table = priors.table()
     named = [("Intercept (centred)", priors.intercept)] if priors.has_intercept else []
     varying = [each for group in priors.groups for each in group.named]
-    for term, prior in [*named, *zip(priors.terms, priors.beta, strict=True), *varying][:LISTED]:
+    beta = zip(priors.terms, priors.beta, strict=True)
+    for term, prior in [*named, *beta, *varying, *priors.shape][:LISTED]:
         low, high = (float(table[end][term]) for end in ("lower", "upper"))
         ends = ["–" if np.isnan(v) else f"{v:.3g}".replace("-", "−") for v in (low, high)]
         rows.append([term, describe(prior), *ends])

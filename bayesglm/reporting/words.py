@@ -75,8 +75,16 @@ def link_words(fit: Fit) -> str:
     link = fit.spec.link
     if fit.spec.family.has_sigma:
         return "This is the linear probability model: the outcome itself is regressed."
-    known = LINKS.get(link.name)
-    return known or f"F belongs to the link {link.label}."
+    if "df" in fit.spec.shape:
+        known = "F is Student's t distribution function, its degrees of freedom learned (robit)."
+    else:
+        known = LINKS.get(link.name, f"F belongs to the link {link.label}.")
+    if "lapse" in fit.spec.shape:
+        known += (
+            " A learned share of rows are lapses: their outcome is a coin's, so that "
+            "p = lapse/2 + (1 − lapse) F(η); what a coefficient means is said of the other rows."
+        )
+    return known
 
 
 def method_words(fit: Fit) -> str:
