@@ -153,11 +153,23 @@ def predict(
     data: Data,
     out: Annotated[Path | None, typer.Option(help="Write CSV here instead of the screen.")] = None,
     level: Annotated[float, typer.Option(help="Mass of the interval of draws.")] = 0.95,
+    groups: Annotated[
+        str, typer.Option(help="Whose effects count: all, none, or names with commas between.")
+    ] = "all",
+    new_groups: Annotated[
+        str, typer.Option(help="Groups that the fit does not know: error, sample or zero.")
+    ] = "error",
 ) -> None:
     """Predict the probability of the event for new rows; writes CSV."""
     fitted = load(fit_file)
     frame = read_table(data)
-    estimate, lower, upper = fitted.predict_interval(frame, level)
+    which: Any = {"all": "all", "none": None}.get(groups, groups.split(","))
+    estimate, lower, upper = fitted.predict_interval(
+        frame,
+        level,
+        groups=which,
+        new_groups=new_groups,  # type: ignore[arg-type]  # checked there, with our error
+    )
     frame["estimate"], frame["lower"], frame["upper"] = estimate, lower, upper
     text = frame.to_csv(out, index=False)
     if out is None:

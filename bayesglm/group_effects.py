@@ -240,16 +240,23 @@ def _shape_of(fit: Fit, grouping: Grouping | Smooth, level: float) -> pd.DataFra
     error = fit.result.groups[f"sd_{grouping.name}_std_error"]
     reach = ndtri(0.5 + level / 2)
     with np.errstate(all="ignore"):
-        # On the log scale, so that the interval has no negative end.
+        # On the log scale, so that the interval has no negative end; where the error is larger than
+        # the estimate that would span orders of magnitude.
         fold = np.exp(reach * error / sd)
+        low = np.where(error > sd, 0.0, sd / fold)
+        high = np.where(error > sd, sd + reach * error, sd * fold)
     blank = np.full(len(pairs), np.nan)
-    middle = sd if cor is None else np.concatenate([sd, cor[places]])
+    middle = sd
+    if cor is not None:
+        # What does not vary is correlated with nothing.
+        both = sd[places[0]] * sd[places[1]] > 0
+        middle = np.concatenate([sd, np.where(both, cor[places], np.nan)])
     return pd.DataFrame(
         {
             "estimate": middle,
             "std_error": np.concatenate([error, blank]),
-            "lower": np.concatenate([sd / fold, blank]),
-            "upper": np.concatenate([sd * fold, blank]),
+            "lower": np.concatenate([low, blank]),
+            "upper": np.concatenate([high, blank]),
         },
         index=pd.Index(names, name="term"),
     )

@@ -21,6 +21,13 @@ BOUNDED = ("bs",)
 OURS = {"sqrt": np.sqrt, "log1p": np.log1p, "expm1": np.expm1}
 
 
+def _as_learned(state: Any) -> Any:
+    """Return the state of a transform as formulaic wants it: constraints of a spline as a matrix."""
+    if not isinstance(state, Mapping) or state.get("constraints") is None:
+        return state
+    return {**state, "constraints": np.atleast_2d(np.asarray(state["constraints"], float))}
+
+
 def materialize(
     right: str,
     frame: pd.DataFrame,
@@ -45,7 +52,7 @@ def materialize(
         formula=Parsed(right),
         na_action="ignore",
         output="sparse" if sparse else "numpy",
-        transform_state=dict(transforms or {}),
+        transform_state={name: _as_learned(held) for name, held in (transforms or {}).items()},
         encoder_state=state,
     )
     if not len(frame.columns):

@@ -66,6 +66,27 @@ def test_fit_predict_round_trip(csv, tmp_path):
     np.testing.assert_allclose([float(r[2]) for r in rows[1:]], expected)
 
 
+def test_predictions_with_groups_and_lapses(tmp_path):
+    path, out, new = tmp_path / "herds.csv", tmp_path / "fit.nc", tmp_path / "new.csv"
+    bg.datasets.cbpp().to_csv(path, index=False)
+    words = ("--trials", "size", "--out", out)
+    assert run("fit", path, "incidence ~ C(period) + (1 | herd)", *words)[0] == 0
+    pd.DataFrame({"period": [1, 1], "herd": [1, 99]}).to_csv(new, index=False)
+    code, _, told = run("predict", out, new)
+    assert (code, "99" in told) == (1, True)
+    found = {}
+    for name in ("zero", "sample"):
+        code, text, _ = run("predict", out, new, "--new-groups", name)
+        assert code == 0
+        found[name] = float(text.strip().splitlines()[2].split(",")[2])
+    code, text, _ = run("predict", out, new, "--groups", "none")
+    assert [float(r.split(",")[2]) for r in text.strip().splitlines()[1:]] == [found["zero"]] * 2
+    assert found["sample"] != found["zero"]
+    code, text, _ = run("fit", path, "incidence ~ C(period)", "--trials", "size", "--lapse")
+    assert code == 0
+    assert "link logit with lapses" in text
+
+
 def test_parquet_probit_nuts(csv, tmp_path):
     parquet = tmp_path / "claims.parquet"
     pd.read_csv(csv).to_parquet(parquet)

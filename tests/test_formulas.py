@@ -91,6 +91,16 @@ def test_curves_span_the_polynomials_they_should(frame):
     np.testing.assert_allclose(raw, np.column_stack([frame["x"], frame["x"] ** 2]))
 
 
+@pytest.mark.parametrize("right", ["cr(x, df=4)", "cc(x, df=4)", "cs(x, df=4)"])
+def test_centred_splines_encode_new_rows_as_they_were_learned(frame, right, tmp_path):
+    right = f"{right[:-1]}, constraints='center')"
+    fit = bg.Model(f"y ~ {right}", frame).fit("mle")
+    np.testing.assert_allclose(fit.predict(frame.iloc[3:9]), fit.predict()[3:9], rtol=1e-12)
+    fit.save(tmp_path / "fit.nc")
+    again = bg.load(tmp_path / "fit.nc")
+    np.testing.assert_allclose(again.predict(frame.iloc[3:9]), fit.predict()[3:9], rtol=1e-12)
+
+
 def test_fits_of_formulas_match_statsmodels_on_matrices_made_by_hand(frame):
     ones = np.ones(len(frame))
     cases = {

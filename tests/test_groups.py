@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -223,6 +224,25 @@ def test_no_variation_is_a_boundary():
         fit.summary()["std_error"][:2], plain.summary()["std_error"], rtol=1e-4
     )
     assert (fit.group_table()["shrinkage"] == 1).all()
+
+
+def test_small_groups_and_uncertain_deviations_are_told():
+    rng = np.random.default_rng(3)
+    g = np.repeat(np.arange(60), 3)
+    x = rng.normal(size=180)
+    eta = 1.5 * rng.normal(size=60)[g] + 0.5 * x
+    d = pd.DataFrame(
+        {"y": (rng.uniform(size=180) < 1 / (1 + np.exp(-eta))).astype(int), "g": g, "x": x}
+    )
+    fit = bg.Model("y ~ x + (1 | g)", d).fit("mle")
+    (found,) = [finding for finding in fit.findings if finding.code == "small-groups"]
+    assert (found.value, found.where) == (3, "g")
+    # An error larger than the estimate: the interval begins at 0 and does not span magnitudes.
+    held = {"sd_g": np.array([0.1]), "sd_g_std_error": np.array([0.4])}
+    odd = replace(fit, result=replace(fit.result, groups={**fit.result.groups, **held}))
+    row = odd.summary().loc["sd_g[Intercept]"]
+    assert row["lower"] == 0
+    assert row["upper"] == pytest.approx(0.1 + 1.96 * 0.4, rel=1e-3)
 
 
 def test_map_is_the_mode_with_the_prior(crossed):

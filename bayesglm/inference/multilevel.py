@@ -42,6 +42,8 @@ STEPS, PLAIN = 30, 20
 # A standard deviation below this share of the link's unit, or a correlation this near to 1, is at
 # the end of its range.
 SMALL = 1e-4
+# Trials of a group in the middle, below which Laplace's method is rough.
+FEW = 4.0
 # A standard deviation that is 0 but for rounding.
 NONE = 1e-8
 # Bytes of the joint covariance of effects and coefficients beyond which it is not kept.
@@ -255,6 +257,7 @@ def marginal_mode(target: Target, method: str, options: Mapping[str, Any]) -> Re
     if edge and optimum.status == Status.CONVERGED:
         optimum = replace(optimum, status=Status.BOUNDARY)
         findings = (*findings, _no_variation(edge))
+    findings = (*findings, *_small_groups(target))
     numbers = evaluate(target, flat)
     numbers["loglik" if method == "mle" else "log_posterior"] = peak.value + target.log_coefficient
     return Result(
@@ -325,6 +328,32 @@ def _no_variation(edge: list[str]) -> Finding:
         where=edge[0],
         advice='Use fit("nuts"), or leave this effect out.',
     )
+
+
+def _small_groups(target: Target) -> list[Finding]:
+    """Say where groups are so small that Laplace's method is rough."""
+    found = []
+    mass = target.data.weights * target.data.trials
+    for group, part in target.groups:
+        if group.tied:
+            continue
+        counts = np.bincount(np.asarray(part.codes), weights=mass, minlength=group.levels)
+        middle = float(np.median(counts[counts > 0]))
+        if middle < FEW:
+            found.append(
+                Finding(
+                    "small-groups",
+                    "note",
+                    f"Half of the groups of {group.name} have {middle:g} trials or fewer: their "
+                    "effects are integrated out by Laplace's method, which is rough for so few and "
+                    "makes their standard deviation too small.",
+                    value=middle,
+                    threshold=FEW,
+                    where=group.name,
+                    advice='fit("nuts") integrates exactly.',
+                )
+            )
+    return found
 
 
 def _line(names: list[str]) -> Finding:
