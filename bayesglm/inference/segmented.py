@@ -1,0 +1,217 @@
+"""Many fits of the same formula, each on its own rows: laid out in blocks, fitted in threads.
+
+All get a few steps; those that have not arrived by then, few as a rule, are taken together and go
+on, so that nobody waits for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from bayesglm.generative import Data, Structure
+from bayesglm.inference.batched import LIMIT, Batch, Found, Prior, fit_batch, tolerances
+from bayesglm.inference.stacked import Own
+from bayesglm.precision import scope
+from bayesglm.segments import Block, Segments, blocks, columns_of, row_sizes
+
+if TYPE_CHECKING:
+    from bayesglm.design import Design
+
+__all__ = ["Plan", "fit_segments", "in_blocks", "starts"]
+
+# Steps that all fits get; of those with an optimum nearly all need fewer.
+FIRST = 10
+THREADS = 2
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the fits have in common.
+
+    Attributes
+    ----------
+    structure : Structure
+    prior : Prior or None
+        None is maximum likelihood.
+    center : ndarray, shape (p,), or None
+        What the columns are centred by: the priors' centres; each segment's own means if None.
+    offset_center : float
+        Subtracted from the offset.
+    drop : bool
+        Leave aliased columns out.
+    some_flat : bool
+        Whether some coefficient has a flat prior.
+    """
+
+    structure: Structure
+    prior: Prior | None = None
+    center: np.ndarray | None = None
+    offset_center: float = 0.0
+    drop: bool = False
+    some_flat: bool = True
+
+
+def fit_segments(
+    design: Design,
+    segments: Segments,
+    members: np.ndarray,
+    plan: Plan,
+    start: np.ndarray,
+    effective: np.ndarray,
+    report: Callable[[int], None] | None = None,
+) -> Found:
+    """Fit segments of a design.
+
+    Parameters
+    ----------
+    design : Design
+    segments : Segments
+        Of its rows.
+    members : ndarray of int
+        The segments to fit, each of one row at least.
+    plan : Plan
+    start : ndarray, shape (s, k)
+        Of every segment, on centred columns.
+    effective : ndarray, shape (s,)
+        Sum of weights times trials of every segment.
+    report : callable, optional
+        Told how many segments are done.
+
+    Returns
+    -------
+    Found
+        NumPy arrays for all s segments; of those that are not members NaN, or False.
+    """
+    columns = columns_of(design.matrix)
+    rows = row_sizes(segments.sizes[members])
+    padded = np.zeros(len(segments.sizes), dtype=np.int64)
+    padded[members] = rows
+    tolerance = tolerances(effective, flat=plan.some_flat)
+    shared = {
+        name: _shared(getattr(design, name)) for name in ("y", "trials", "weights", "offset")
+    }
+
+    def values(name: str, index: np.ndarray) -> np.ndarray:
+        # What all rows have alike needs no array of its own.
+        number = shared[name]
+        if number is None:
+            return np.asarray(getattr(design, name)[index], float)
+        return np.full((1, index.shape[1]), number)
+
+    def work(block: Block, begin: np.ndarray, limit: int) -> Found:
+        index, live = segments.index(block)
+        first = int(design.intercept)
+        matrix = np.empty((block.size, first + len(columns), block.rows))
+        matrix[:, :first] = 1.0
+        for j, column in enumerate(columns):
+            matrix[:, first + j] = column(index)
+        with scope("float64"):
+            batch = Batch(
+                data=Data(
+                    y=jnp.asarray(values("y", index)),
+                    trials=jnp.asarray(values("trials", index)),
+                    weights=jnp.asarray(np.where(live, values("weights", index), 0.0)),
+                    offset=jnp.asarray(values("offset", index) - plan.offset_center),
+                    parts=(),
+                ),
+                matrix=Own(jnp.asarray(matrix)),
+                center=None if plan.center is None else jnp.asarray(plan.center[None]),
+                start=jnp.asarray(block.filled(begin)),
+                wanted=jnp.ones((block.size, matrix.shape[1]), bool),
+                tolerance=jnp.asarray(block.filled(tolerance)),
+            )
+            found = fit_batch(
+                plan.structure,
+                batch,
+                plan.prior,
+                jnp.asarray(limit),
+                intercept=design.intercept,
+                drop=plan.drop,
+            )
+            return Found(*(np.asarray(part)[: len(block.members)] for part in found))
+
+    total = len(segments.sizes)
+    told = _Counter(report)
+    found = in_blocks(
+        lambda block: told(work(block, start, FIRST), block), blocks(members, padded), total
+    )
+    late = members[~found.ended[members]]
+    if late.size:
+        again = in_blocks(
+            lambda block: work(block, found.flat, LIMIT), blocks(late, padded), total
+        )
+        for old, new in zip(found, again, strict=True):
+            old[late] = new[late]
+    return found
+
+
+class _Counter:
+    """Tells how many segments are done."""
+
+    def __init__(self, report: Callable[[int], None] | None) -> None:
+        self.report, self.done = report, 0
+
+    def __call__(self, found: Found, block: Block) -> Found:
+        self.done += len(block.members)
+        if self.report is not None:
+            self.report(self.done)
+        return found
+
+
+def in_blocks(work: Callable[[Block], Found], parts: Iterable[Block], total: int) -> Found:
+    """Work blocks off in threads, and put what they found together, by segment."""
+    parts = list(parts)
+    whole: list[np.ndarray] = []
+    with ThreadPoolExecutor(THREADS) as pool:
+        for block, found in zip(parts, pool.map(work, parts), strict=True):
+            if not whole:
+                whole = [_blank(total, part) for part in found]
+            for old, new in zip(whole, found, strict=True):
+                old[block.members] = new
+    return Found(*whole)  # type: ignore[arg-type]  # NumPy arrays outside the scope
+
+
+def _blank(total: int, like: Any) -> np.ndarray:
+    fill: Any = np.nan if like.dtype.kind == "f" else 0
+    return np.full((total, *like.shape[1:]), fill, dtype=like.dtype)
+
+
+def _shared(values: np.ndarray) -> float | None:
+    """Return the number that all rows have, or None."""
+    first = float(values[0])
+    return first if bool((values == first).all()) else None
+
+
+def starts(
+    structure: Structure,
+    events: np.ndarray,
+    effective: np.ndarray,
+    offset: np.ndarray,
+    *,
+    intercept: bool,
+    k: int,
+) -> np.ndarray:
+    """Return where fits start: slopes 0, the intercept at the share of events; shape (s, k).
+
+    Parameters
+    ----------
+    structure : Structure
+    events, effective, offset : ndarray, shape (s,)
+        Weighted events, trials, and the mean offset.
+    intercept : bool
+    k : int
+        Coefficients.
+    """
+    start = np.zeros((len(events), k))
+    if intercept:
+        link = structure.link
+        start[:, 0] = np.asarray(link.eta((events + 0.5) / (effective + 1)))
+        if not link.partial:
+            start[:, 0] -= offset
+    return start
