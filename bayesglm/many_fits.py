@@ -10,6 +10,7 @@ import numpy as np
 
 from bayesglm import frames
 from bayesglm.errors import DataError, Finding, SpecificationError, explain
+from bayesglm.implied import priors_of
 from bayesglm.merging import sliceable
 from bayesglm.model import Model
 from bayesglm.newdata import encode
@@ -35,8 +36,8 @@ class ManyFits:
 
     Attributes
     ----------
-    spec, design, priors
-        The model on all rows: its encoding, and its priors, are those of every fit.
+    spec, design
+        The model on all rows: its encoding, and its ``priors``, are those of every fit.
     method : str
     level : float
         Coverage of the intervals of ``table``.
@@ -70,7 +71,6 @@ class ManyFits:
 
     spec: Spec
     design: Design
-    priors: Priors
     method: str
     level: float
     labels: pd.DataFrame
@@ -84,6 +84,11 @@ class ManyFits:
     rows: Segments | None = None
     # Columns of the table beside the estimates, (s,) each.
     extra: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @cached_property
+    def priors(self) -> Priors:
+        """The priors in numbers, learned on all rows."""
+        return priors_of(self.spec, self.design)
 
     @cached_property
     def table(self) -> pd.DataFrame:

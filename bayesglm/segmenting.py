@@ -11,7 +11,7 @@ from bayesglm import design as designs
 from bayesglm import frames
 from bayesglm.errors import SpecificationError, explain
 from bayesglm.generative import Structure
-from bayesglm.implied import priors_of, target_of
+from bayesglm.implied import target_of
 from bayesglm.inference.batched import Found, Prior
 from bayesglm.inference.segmented import Plan, fit_segments, starts
 from bayesglm.many_fits import ManyFits, label_of, rows_design
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bayesglm.design import Design
-    from bayesglm.priors import Priors
     from bayesglm.settling import Job
-    from bayesglm.spec import Spec
 
 __all__ = ["by_segment", "fits_of", "nothing", "plan_of", "refuse_varying"]
 
@@ -48,7 +46,6 @@ def by_segment(job: Job, data: Any, by: Sequence[str]) -> ManyFits:
     design = designs.build(job.spec, data, context=job.context)
     refuse_varying(design)
     codes = codes if design.kept is None else codes[design.kept]
-    priors = priors_of(job.spec, design)
     count = len(labels)
     live = design.weights > 0
     segments = Segments.make(codes, count, live)
@@ -60,7 +57,14 @@ def by_segment(job: Job, data: Any, by: Sequence[str]) -> ManyFits:
     )
     names = (("Intercept",) if design.intercept else ()) + tuple(design.terms)
     status = beforehand(facts, len(names), likelihood=job.likelihood, drop=job.drop)
-    plan = plan_of(job, design, priors)
+    question = Question(
+        job,
+        design,
+        names,
+        label=lambda place: label_of(labels, place),
+        alone=lambda place: rows_design(design, segments.rows(place)),
+    )
+    plan = plan_of(question)
     with np.errstate(divide="ignore", invalid="ignore"):
         offset = _sums(codes, design.weights * design.offset, count) / _sums(
             codes, design.weights, count
@@ -87,18 +91,11 @@ def by_segment(job: Job, data: Any, by: Sequence[str]) -> ManyFits:
             )
     else:
         found = nothing(count, len(names))
-    question = Question(
-        job,
-        priors,
-        names,
-        label=lambda place: label_of(labels, place),
-        alone=lambda place: rows_design(design, segments.rows(place)),
-    )
     settled = settle(question, found, facts, status)
     if design.aggregated:
         per_row = job.spec.family.log_coefficient(design.y, design.trials)
         settled.loglik += _sums(codes, design.weights * per_row, count)
-    return fits_of(question, design, labels, facts, settled, rows=segments)
+    return fits_of(question, labels, facts, settled, rows=segments)
 
 
 def _sums(codes: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
@@ -117,13 +114,16 @@ def refuse_varying(design: Design) -> None:
         )
 
 
-def plan_of(job: Job, design: Design, priors: Priors) -> Plan:
+def plan_of(question: Question) -> Plan:
     """Return what all fits have in common."""
-    spec = job.spec
-    if job.likelihood:
+    spec, design = question.job.spec, question.design
+    if question.likelihood:
         structure = Structure(spec.family, spec.link, (), False, (), 0)
-        return Plan(structure, drop=job.drop)
-    target = prior_target(spec, design, priors)
+        return Plan(structure, drop=question.job.drop)
+    # The model on one row, for its priors.
+    one = rows_design(design, np.flatnonzero(design.weights > 0)[:1])
+    priors = question.priors
+    target = target_of(spec, one, priors, merged=False, padded=False)
     if not target.linear:
         odd = [
             site.name for site in target.structure.sites if site.name != "Intercept_centered"
@@ -144,23 +144,16 @@ def plan_of(job: Job, design: Design, priors: Priors) -> Plan:
     )
 
 
-def prior_target(spec: Spec, design: Design, priors: Priors) -> Any:
-    """Return the model on one row, for its priors."""
-    one = rows_design(design, np.flatnonzero(design.weights > 0)[:1])
-    return target_of(spec, one, priors, merged=False, padded=False)
-
-
 def nothing(count: int, k: int) -> Found:
     """Return what is found where there is nothing to fit."""
     nan, no = np.full((count, k), np.nan), np.zeros((count, k), dtype=bool)
     square = np.full((count, k, k), np.nan)
-    parts: Any = (nan, square, nan[:, 0], nan, square, no[:, 0], nan[:, 0], no[:, 0])
-    return Found(*parts, np.zeros(count, dtype=int), no, no)  # type: ignore[arg-type]
+    parts: Any = (nan, square, nan[:, 0], nan, square, no[:, 0], nan[:, 0], nan, no)
+    return Found(*parts)
 
 
 def fits_of(
     question: Question,
-    design: Design,
     labels: pd.DataFrame,
     facts: Facts,
     settled: Settled,
@@ -189,8 +182,7 @@ def fits_of(
     job = question.job
     return ManyFits(
         spec=job.spec,
-        design=design,
-        priors=question.priors,
+        design=question.design,
         method=job.method,
         level=job.level,
         labels=labels,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ __all__ = [
     "Segments",
     "blocks",
     "columns_of",
+    "dense",
     "keys_of",
     "read_keys",
     "row_sizes",
@@ -83,7 +85,7 @@ class Segments:
         sizes = np.bincount(codes[some], minlength=count)
         return cls(order, np.concatenate([[0], np.cumsum(sizes)]))
 
-    @property
+    @cached_property
     def sizes(self) -> np.ndarray:
         """Rows of each segment, shape (s,)."""
         return np.diff(self.starts)
@@ -169,6 +171,11 @@ def together(rows: int, count: int) -> int:
 def columns_of(matrix: Any) -> Sequence[Any]:
     """Return the columns of a design's matrix, each a function of row numbers to values."""
     return [_Column(matrix, j) for j in range(matrix.shape[1])]
+
+
+def dense(matrix: Any) -> np.ndarray:
+    """Return a matrix of any kind with all its rows and zeros."""
+    return matrix if isinstance(matrix, np.ndarray) else np.asarray(matrix.toarray())
 
 
 class _Column(NamedTuple):

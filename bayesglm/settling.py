@@ -7,21 +7,24 @@ exact check of separation and by the library's own fit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bayesglm.errors import Finding, InferenceError, SeparationError, Status
-from bayesglm.implied import target_of
+from bayesglm.implied import priors_of, target_of
 from bayesglm.inference.newton import STILL
 from bayesglm.inference.run import run
+from bayesglm.segments import dense
 from bayesglm.separation import separation
 
 if TYPE_CHECKING:
     from bayesglm.design import Design
     from bayesglm.inference.batched import Found
+    from bayesglm.links import Link
     from bayesglm.priors import Priors
     from bayesglm.spec import Spec
 
@@ -32,6 +35,8 @@ NO_ROWS, FEW, ONE, ALIASED = "no rows", "too few rows", "one outcome", "aliased"
 NO_ESTIMATE = "no estimate"
 # Terms named in a message.
 NAMED = 5
+# What a direction moves by less than this share of its largest move stands still.
+SMALL = 1e-6
 WAYS = 'Use method="map", whose prior gives an answer, or a smaller formula.'
 
 
@@ -69,7 +74,8 @@ class Question:
     Attributes
     ----------
     job : Job
-    priors : Priors
+    design : Design
+        All rows; the priors are learned on them.
     names : tuple of str
         The coefficients, the intercept first.
     label : callable
@@ -79,7 +85,7 @@ class Question:
     """
 
     job: Job
-    priors: Priors
+    design: Design
     names: tuple[str, ...]
     label: Callable[[int], str]
     alone: Callable[[int], Design]
@@ -88,6 +94,11 @@ class Question:
     def likelihood(self) -> bool:
         """Whether there is no prior."""
         return self.job.likelihood
+
+    @cached_property
+    def priors(self) -> Priors:
+        """In numbers; maximum likelihood needs them for their centring alone, and seldom."""
+        return priors_of(self.job.spec, self.design)
 
 
 @dataclass
@@ -144,10 +155,8 @@ def settle(question: Question, found: Found, facts: Facts, status: np.ndarray) -
     aliased = some & (not question.job.drop)
     good &= ~aliased
     rest = begun & ~good & ~aliased
-    separated = rest & found.rising & question.likelihood
     status = status.copy()
     status[good], status[aliased] = str(Status.CONVERGED), ALIASED
-    status[separated] = str(Status.SEPARATED)
     answers = Settled(
         theta=np.where(good[:, None], found.theta, np.nan),
         cov=np.where(good[:, None, None], found.cov, np.nan),
@@ -155,9 +164,7 @@ def settle(question: Question, found: Found, facts: Facts, status: np.ndarray) -
         status=status,
         codes=[[] for _ in status],
     )
-    for place in np.flatnonzero(status == str(Status.SEPARATED)):
-        _separated(question, answers, found, facts, int(place))
-    for place in np.flatnonzero(rest & ~separated):
+    for place in np.flatnonzero(rest):
         _by_itself(question, answers, found, int(place))
     if question.job.drop:
         _leave_out(question, answers, found, np.flatnonzero(some))
@@ -170,21 +177,56 @@ def _used(priors: Priors) -> list[Any]:
 
 
 def _separated(
-    question: Question, answers: Settled, found: Found, facts: Facts, place: int
+    question: Question, answers: Settled, place: int, told: str, terms: Sequence[str], rows: float
 ) -> None:
-    rows, all_rows = int(found.rows_moved[place]), int(facts.rows[place])
-    moved = [n for n, m in zip(question.names, found.terms_moved[place], strict=True) if m]
+    answers.status[place] = str(Status.SEPARATED)
     answers.note(
         place,
         "separation",
         "error",
         question.label(place),
-        f"the predictors separate the outcome in {rows:,} of {all_rows:,} rows, so there is no "
-        f"finite estimate of {_listed(moved)}.",
-        value=float(rows),
+        f"{told}, so there is no finite estimate of {_listed(list(terms))}.",
+        value=rows,
         threshold=0.0,
         advice=WAYS,
     )
+
+
+def _runs_along(
+    design: Design, link: Link, step: np.ndarray
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return what Newton's last step moves, if the likelihood never falls along it.
+
+    Then it rises for ever: this proves separation without linear programming. It is said of rows
+    (of weight > 0) and of terms.
+
+    Parameters
+    ----------
+    design : Design
+    link : Link
+    step : ndarray, shape (k,)
+        On columns less their means.
+    """
+    live = np.flatnonzero(design.weights > 0)
+    y, trials = design.y[live], design.trials[live]
+    matrix = dense(design.matrix)[live]
+    first = int(design.intercept)
+    if first:
+        mass = design.weights[live] * trials
+        matrix = matrix - np.average(matrix, axis=0, weights=mass)
+        matrix = np.column_stack([np.ones(len(live)), matrix])
+    along = matrix @ step
+    size = float(np.abs(along).max(initial=0.0))
+    lower, upper = link.domain
+    sides = ((y == trials) & np.isposinf(upper)).astype(int)
+    sides -= (y == 0) & np.isneginf(lower)
+    moved = np.abs(along) > SMALL * size
+    wrong = moved & (sides * along <= 0)
+    if not np.isfinite(size) or size == 0 or wrong.any():
+        return None
+    # In units of the columns, so that no scale decides.
+    parts = np.abs(step) * np.linalg.norm(matrix, axis=0)
+    return moved, parts > SMALL * parts.max()
 
 
 def _by_itself(question: Question, answers: Settled, found: Found, place: int) -> None:
@@ -196,12 +238,16 @@ def _by_itself(question: Question, answers: Settled, found: Found, place: int) -
         names = [name for name, out in zip(question.names, gone, strict=True) if out]
         design, priors = design.without(names), priors.without(names)
     label = question.label(place)
-    if question.likelihood and (words := separation(design, spec.link)) is not None:
-        answers.status[place] = str(Status.SEPARATED)
-        told = f"{words}, so there is no finite estimate of {_listed(list(words.terms))}."
-        answers.note(place, "separation", "error", label, told, value=float(words.rows),
-                     threshold=0.0, advice=WAYS)  # fmt: skip
-        return
+    if question.likelihood:
+        proof = _runs_along(design, spec.link, found.step[place][~gone])
+        if proof is not None:
+            moved, terms = proof
+            told = f"the predictors separate the outcome in {moved.sum():,} of {len(moved):,} rows"
+            names = [n for n, m in zip(np.array(question.names)[~gone], terms, strict=True) if m]
+            return _separated(question, answers, place, told, names, float(moved.sum()))
+        words = separation(design, spec.link)
+        if words is not None:
+            return _separated(question, answers, place, str(words), words.terms, float(words.rows))
     try:
         target = target_of(spec, design, priors, flat=question.likelihood)
         result = run(target, "mle" if question.likelihood else "map", {})

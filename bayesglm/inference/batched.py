@@ -31,8 +31,6 @@ __all__ = ["LIMIT", "Batch", "Found", "Prior", "fit_batch", "scores_at", "tolera
 # Correlation matrices and columns are judged as `aliasing` does it.
 RANK, CONSTANT = 1e-13, 1e-13
 RIDGES = (1e-12, 1e-8, 1e-4, 1.0, 1e4)
-# What a direction moves by less than this share of its largest move stands still.
-SMALL = 1e-6
 
 
 class Prior(NamedTuple):
@@ -76,11 +74,8 @@ class Found(NamedTuple):
         Whether the decrement vanished, or there was nothing to do.
     moved : (s,)
         Largest change of eta in the last step.
-    rising : (s,) bool
-        Whether the likelihood never falls along that step, and rises: no finite estimate exists.
-    rows_moved : (s,)
-        Rows (of weight > 0) whose eta that step moves.
-    terms_moved : (s, k) bool
+    step : (s, k)
+        That step, on centred columns.
     aliased : (s, k) bool
         Columns that are combinations of those before them.
     """
@@ -92,9 +87,7 @@ class Found(NamedTuple):
     flat_cov: Array
     ended: Array
     moved: Array
-    rising: Array
-    rows_moved: Array
-    terms_moved: Array
+    step: Array
     aliased: Array
 
 
@@ -202,10 +195,12 @@ class _Density:
 
         def instead(step: Array) -> Array:
             other = self.expected(theta)
-            for ridge in (0.0, *RIDGES):
+
+            def attempt(step: Array, ridge: Array) -> tuple[Array, None]:
                 again = self.solve(other, gradient[:, :, None], ridge)[:, :, 0]
-                step = jnp.where(good(step)[:, None], step, again)
-            return step
+                return jnp.where(good(step)[:, None], step, again), None
+
+            return jax.lax.scan(attempt, step, jnp.asarray((0.0, *RIDGES)))[0]
 
         plain = self.solve(hessian, gradient[:, :, None])[:, :, 0]
         wrong = (busy & ~good(plain)).any()
@@ -333,7 +328,7 @@ def fit_batch(
         hessian = matrix.gram(-second) - density.prior_at(theta)[2]
     eye = jnp.broadcast_to(jnp.eye(matrix.width, dtype=theta.dtype), hessian.shape)
     inverse = density.solve(hessian, eye)
-    moved, rising, rows_moved, terms = _evidence(structure, data, matrix, state, live)
+    along = jnp.where(live, matrix.dot(state.step), 0.0)
     reported, cov = _reported(theta, inverse, center, intercept)
     return Found(
         theta=reported,
@@ -342,10 +337,8 @@ def fit_batch(
         flat=theta,
         flat_cov=inverse,
         ended=state.ended,
-        moved=moved,
-        rising=rising,
-        rows_moved=rows_moved,
-        terms_moved=terms,
+        moved=jnp.max(jnp.abs(along), axis=1),
+        step=state.step,
         aliased=aliased,
     )
 
@@ -358,27 +351,6 @@ def _placed(batch: Batch, mass: Array, intercept: bool) -> tuple[Stack, Array]:
         return batch.matrix.centred(mass)
     center = jnp.broadcast_to(batch.center, (fits, batch.matrix.width - 1))
     return batch.matrix.shifted(center), center
-
-
-def _evidence(
-    structure: Structure, data: Data, matrix: Stack, state: _State, live: Array
-) -> tuple[Array, Array, Array, Array]:
-    """Say what the last step would do: how far it moves eta, and whether for ever."""
-    along = jnp.where(live, matrix.dot(state.step), 0.0)
-    moved = jnp.max(jnp.abs(along), axis=1)
-    lower, upper = structure.link.domain
-    up = (data.y == data.trials) & bool(np.isposinf(upper))
-    down = (data.y == 0) & bool(np.isneginf(lower))
-    sides = up.astype(along.dtype) - down.astype(along.dtype)
-    small = SMALL * moved[:, None]
-    still = jnp.abs(along) <= small
-    fine = jnp.where(sides == 0, still, sides * along >= -small)
-    rising = (fine | ~live).all(axis=1) & (moved > 0)
-    # In units of the columns' sizes, so that no scale decides.
-    size = jnp.sqrt(jnp.diagonal(matrix.gram(live.astype(along.dtype)), axis1=1, axis2=2))
-    parts = jnp.abs(state.step) * size
-    terms = parts > SMALL * jnp.max(parts, axis=1, keepdims=True)
-    return moved, rising, jnp.sum(live & ~still, axis=1), terms
 
 
 def _reported(
