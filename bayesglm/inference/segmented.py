@@ -148,6 +148,8 @@ def fit_segments(
         )
         for old, new in zip(found, again, strict=True):
             old[late] = new[late]
+    if design.intercept:
+        found.theta[:, 0] -= plan.offset_center
     return found
 
 
