@@ -176,7 +176,7 @@ def test_maps_exist_where_likelihoods_have_no_top():
 def test_a_mode_is_that_of_the_model_with_the_same_priors(words):
     data = simulate([40, 90, 90, 200], seed=5)
     many = bg.fit_many("y ~ x1 + x2", data, by="segment", method="map", **words)
-    for segment in ("s0", "s3"):
+    for segment in ("s0", "s2"):
         assert_equal(many, segment, many.model(segment).fit("map"))
 
 

@@ -22,6 +22,7 @@ from jax import Array
 
 from bayesglm.generative import Data, Structure, log_prior
 from bayesglm.inference.newton import HALVINGS, LIMIT, TOLERANCE, row_log_prob
+from bayesglm.inference.stacked import Common
 
 if TYPE_CHECKING:
     from bayesglm.inference.stacked import Stack
@@ -49,7 +50,7 @@ class Batch(NamedTuple):
     matrix : Stack
         The constant first, where there is one.
     center : Array, shape (1, k - 1), or None
-        What is subtracted from the columns; None is each fit's own means.
+        What is subtracted from the columns of `Own`; None is each fit's own means.
     start : Array, shape (s, k)
         Coefficients of the centred columns.
     wanted : Array of bool, shape (s, k)
@@ -347,7 +348,7 @@ def _placed(batch: Batch, mass: Array, intercept: bool) -> tuple[Stack, Array]:
     fits = batch.start.shape[0]
     if not intercept:
         return batch.matrix, jnp.zeros((fits, batch.matrix.width), batch.start.dtype)
-    if batch.center is None:
+    if batch.center is None or isinstance(batch.matrix, Common):
         return batch.matrix.centred(mass)
     center = jnp.broadcast_to(batch.center, (fits, batch.matrix.width - 1))
     return batch.matrix.shifted(center), center
@@ -368,8 +369,8 @@ def _reported(
 @partial(jax.jit, static_argnames=("structure", "intercept"))
 def scores_at(
     structure: Structure, batch: Batch, theta: Array, *, intercept: bool
-) -> tuple[Array, Array]:
-    """Return the score statistic of the last coefficient, standard normal if that is 0; and U / I.
+) -> Array:
+    """Return the score statistic of the last coefficient, standard normal if that is 0; (s,).
 
     Parameters
     ----------
@@ -387,4 +388,4 @@ def scores_at(
     eye = jnp.eye(matrix.width, dtype=theta.dtype)
     right = jnp.broadcast_to(eye[:, -1:], (theta.shape[0], matrix.width, 1))
     variance = density.solve(density.expected(theta), right)[:, -1, 0]
-    return slope * jnp.sqrt(variance), slope * variance
+    return slope * jnp.sqrt(variance)

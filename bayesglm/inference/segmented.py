@@ -6,11 +6,12 @@ on, so that nobody waits for them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -137,46 +138,49 @@ def fit_segments(
             return Found(*(np.asarray(part)[: len(block.members)] for part in found))
 
     total = len(segments.sizes)
-    told = _Counter(report)
     found = in_blocks(
-        lambda block: told(work(block, start, FIRST), block), blocks(members, padded), total
+        lambda block: work(block, start, FIRST), blocks(members, padded), total, report
     )
     late = members[~found.ended[members]]
     if late.size:
-        again = in_blocks(
-            lambda block: work(block, found.flat, LIMIT), blocks(late, padded), total
-        )
-        for old, new in zip(found, again, strict=True):
+        more = in_blocks(lambda block: work(block, found.flat, LIMIT), blocks(late, padded), total)
+        for old, new in zip(found, more, strict=True):
             old[late] = new[late]
     if design.intercept:
         found.theta[:, 0] -= plan.offset_center
     return found
 
 
-class _Counter:
-    """Tells how many segments are done."""
+def in_blocks[T](
+    work: Callable[[Block], T],
+    parts: Sequence[Block],
+    total: int,
+    report: Callable[[int], None] | None = None,
+) -> T:
+    """Work blocks off in threads, and put the arrays that they return together, by member.
 
-    def __init__(self, report: Callable[[int], None] | None) -> None:
-        self.report, self.done = report, 0
-
-    def __call__(self, found: Found, block: Block) -> Found:
-        self.done += len(block.members)
-        if self.report is not None:
-            self.report(self.done)
-        return found
-
-
-def in_blocks(work: Callable[[Block], Found], parts: Iterable[Block], total: int) -> Found:
-    """Work blocks off in threads, and put what they found together, by segment."""
-    parts = list(parts)
-    whole: list[np.ndarray] = []
+    Parameters
+    ----------
+    work : callable
+        From a block to a tree of arrays, their first axis its members.
+    parts : sequence of Block
+    total : int
+        Length of the first axis put together; who is in no block has NaN, or 0.
+    report : callable, optional
+        Told how many members are done.
+    """
+    whole, tree, done = [], None, 0
     with ThreadPoolExecutor(THREADS) as pool:
         for block, found in zip(parts, pool.map(work, parts), strict=True):
+            leaves, tree = jax.tree.flatten(found)
             if not whole:
-                whole = [_blank(total, part) for part in found]
-            for old, new in zip(whole, found, strict=True):
+                whole = [_blank(total, part) for part in leaves]
+            for old, new in zip(whole, leaves, strict=True):
                 old[block.members] = new
-    return Found(*whole)  # type: ignore[arg-type]  # NumPy arrays outside the scope
+            done += len(block.members)
+            if report is not None:
+                report(done)
+    return cast("T", jax.tree.unflatten(tree, whole))
 
 
 def _blank(total: int, like: Any) -> np.ndarray:

@@ -50,12 +50,14 @@ class Own(NamedTuple):
 
 
 class Common(NamedTuple):
-    """Columns that all fits share, ``values`` (k, n), and behind them some of their own, (s, q, n).
+    """The same columns for every fit, and columns of their own behind (none, or one).
 
-    ``pairs`` (k k, n) are the products of the former, so that a Gram matrix is one product.
+    ``values`` (k, n) are shared, ``center`` (k - 1,) is what was subtracted from all but the first;
+    ``pairs`` (k k, n) are their products, so that a Gram matrix is one product; ``own`` is (s, q, n).
     """
 
     values: Array
+    center: Array
     pairs: Array
     own: Array
 
@@ -86,31 +88,25 @@ class Common(NamedTuple):
         return jnp.concatenate([above, jnp.concatenate([cross, corner], axis=2)], axis=1)
 
     def centred(self, weights: Array) -> tuple[Common, Array]:
-        """Subtract the means of their own columns; those that are shared have been centred."""
+        """Subtract the means of the columns of their own; return all centres (s, k + q - 1) too."""
         total = jnp.maximum(jnp.sum(weights, axis=1, keepdims=True), 1e-300)
         mean = jnp.einsum("sqn,sn->sq", self.own, weights / total)
-        shared = jnp.zeros((mean.shape[0], self.values.shape[0] - 1), mean.dtype)
-        return self.shifted(jnp.concatenate([shared, mean], axis=1)), jnp.concatenate(
-            [shared, mean], axis=1
-        )
-
-    def shifted(self, center: Array) -> Common:
-        """Subtract ``center`` (s, k + q - 1) from the columns of their own."""
-        own = center[:, self.values.shape[0] - 1 :]
-        return self._replace(own=self.own - own[:, :, None])
+        shared = jnp.broadcast_to(self.center, (mean.shape[0], self.center.shape[0]))
+        center = jnp.concatenate([shared, mean], axis=1)
+        return self._replace(own=self.own - mean[:, :, None]), center
 
 
 type Stack = Own | Common
 
 
-def common(values: np.ndarray, own: np.ndarray) -> Common:
-    """Lay shared columns (k, n) and own ones (s, q, n) out, in NumPy.
+def common(values: np.ndarray, center: np.ndarray, own: np.ndarray) -> Common:
+    """Lay shared columns (k, n), less their centres, and own ones (s, q, n) out, in NumPy.
 
     Examples
     --------
-    >>> common(np.ones((2, 5)), np.zeros((3, 1, 5))).width
+    >>> common(np.ones((2, 5)), np.zeros(1), np.zeros((3, 1, 5))).width
     3
     """
     k, n = values.shape
     pairs = (values[:, None, :] * values[None, :, :]).reshape(k * k, n)
-    return Common(values, pairs, own)  # type: ignore[arg-type]  # arrays of JAX inside a scope
+    return Common(values, center, pairs, own)  # type: ignore[arg-type]  # JAX's inside a scope
