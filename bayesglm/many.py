@@ -67,8 +67,9 @@ def fit_many(
     outcomes : sequence of str
         Instead: one fit for each of these columns.
     method : {"mle", "map", "laplace"}
-        Maximum likelihood; the mode of the posterior with errors by its curvature; the same with the
-        certificate of that Gaussian, ``k_hat``, by importance weights.
+        Maximum likelihood; the mode of the posterior with errors by its curvature; mean and standard
+        deviation of the posterior by importance weights of that Gaussian, whose certificate is
+        ``k_hat`` (with ``by`` only).
     link : str or Link
         ``"logit"`` by default.
     prior : str or dict
@@ -188,6 +189,11 @@ def _check_words(word: str, method: str, aliased: str) -> None:
             raise SpecificationError(
                 explain(f"unknown {name}{suggest(value, known)}", advice=advice, **{name: value})
             )
+    if word == "outcomes" and method == "laplace":
+        raise SpecificationError(
+            explain("the certificate is for fits by segment", method=method,
+                    advice='use method="map"')
+        )  # fmt: skip
     if word == "over" and method != "mle":
         raise SpecificationError(
             explain("candidates are tested by maximum likelihood", method=method,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,11 +13,12 @@ from bayesglm.errors import SpecificationError, explain
 from bayesglm.generative import Structure
 from bayesglm.implied import target_of
 from bayesglm.inference.batched import Found, Prior
-from bayesglm.inference.segmented import Plan, fit_segments, starts
+from bayesglm.inference.segmented import Layout, Plan, fit_segments, starts
+from bayesglm.inference.weighed import THRESHOLD, weigh
 from bayesglm.many_fits import ManyFits, label_of, rows_design
 from bayesglm.progress import bar
 from bayesglm.segments import Segments, keys_of, read_keys
-from bayesglm.settling import OPEN, Facts, Question, Settled, beforehand, settle
+from bayesglm.settling import OPEN, Facts, Question, Settled, beforehand, certify, settle
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,24 +79,30 @@ def by_segment(job: Job, data: Any, by: Sequence[str]) -> ManyFits:
         k=len(names),
     )
     members = np.flatnonzero(status == OPEN)
+    k_hat = np.full(count, np.nan)
+    found = nothing(count, len(names))
     if members.size:
+        layout = Layout(design, segments, plan, members, facts.effective)
         with bar("segments", len(members), progress=job.progress) as update:
-            found = fit_segments(
-                design,
-                segments,
-                members,
-                plan,
-                start,
-                facts.effective,
-                None if update is None else lambda done: update(done, 0),
-            )
-    else:
-        found = nothing(count, len(names))
+            found = fit_segments(layout, start, _told(update))
+        if job.method == "laplace":
+            with bar("certificates", len(members), progress=job.progress) as update:
+                weighed = weigh(layout, found, job.seed, _told(update))
+            found = found._replace(theta=weighed.theta, cov=weighed.cov)
+            k_hat = weighed.k_hat
     settled = settle(question, found, facts, status)
     if design.aggregated:
         per_row = job.spec.family.log_coefficient(design.y, design.trials)
         settled.loglik += _sums(codes, design.weights * per_row, count)
+    if job.method == "laplace":
+        certify(question, settled, k_hat, THRESHOLD)
+        return fits_of(question, labels, facts, settled, rows=segments, k_hat=k_hat)
     return fits_of(question, labels, facts, settled, rows=segments)
+
+
+def _told(update: Callable[..., None] | None) -> Callable[[int], None] | None:
+    """Return what tells a bar how many segments are done."""
+    return None if update is None else lambda done: update(done, 0)
 
 
 def _sums(codes: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
@@ -157,6 +164,7 @@ def fits_of(
     labels: pd.DataFrame,
     facts: Facts,
     settled: Settled,
+    k_hat: np.ndarray | None = None,
     **words: Any,
 ) -> ManyFits:
     """Put what was found together."""
@@ -179,6 +187,8 @@ def fits_of(
         },
         index=index,
     )
+    if k_hat is not None:
+        table.insert(5, "k_hat", k_hat)
     job = question.job
     return ManyFits(
         spec=job.spec,

@@ -48,10 +48,15 @@ class Block(NamedTuple):
     size: int
     rows: int
 
+    @property
+    def missing(self) -> int:
+        """Places that no member takes."""
+        return self.size - len(self.members)
+
     def filled(self, values: np.ndarray) -> np.ndarray:
         """Return the members' values, padded to the size by repeats of the first."""
         some = values[self.members]
-        return np.concatenate([some, np.repeat(some[:1], self.size - len(some), axis=0)])
+        return np.concatenate([some, np.repeat(some[:1], self.missing, axis=0)])
 
 
 @dataclass(frozen=True)

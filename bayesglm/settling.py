@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bayesglm.priors import Priors
     from bayesglm.spec import Spec
 
-__all__ = ["OPEN", "Facts", "Job", "Question", "Settled", "beforehand", "settle"]
+__all__ = ["OPEN", "Facts", "Job", "Question", "Settled", "beforehand", "certify", "settle"]
 
 OPEN = ""
 NO_ROWS, FEW, ONE, ALIASED = "no rows", "too few rows", "one outcome", "aliased"
@@ -319,6 +319,19 @@ def _explain(question: Question, answers: Settled, found: Found, facts: Facts) -
         if "no-covariance" not in answers.codes[place]:
             told = "the information matrix is not positive definite: there are no standard errors."
             answers.note(int(place), "no-covariance", "warning", label(int(place)), told)
+
+
+def certify(question: Question, answers: Settled, k_hat: np.ndarray, threshold: float) -> None:
+    """Add a finding for each approximation that its certificate does not support."""
+    there = np.isfinite(answers.theta).all(axis=1)
+    for place in np.flatnonzero(there & ~(k_hat <= threshold)):
+        told = (
+            f"the Laplace approximation does not reach the tails of the posterior: Pareto k-hat "
+            f"{k_hat[place]:.2f} (limit {threshold:.2f})."
+        )
+        answers.note(int(place), "laplace", "error", question.label(int(place)), told,
+                     value=float(k_hat[place]), threshold=threshold,
+                     advice='Use fit_many(...).model(segment).fit("nuts").')  # fmt: skip
 
 
 def _listed(names: list[str]) -> str:

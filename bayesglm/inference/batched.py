@@ -27,7 +27,7 @@ from bayesglm.inference.stacked import Common
 if TYPE_CHECKING:
     from bayesglm.inference.stacked import Stack
 
-__all__ = ["LIMIT", "Batch", "Found", "Prior", "fit_batch", "scores_at", "tolerances"]
+__all__ = ["LIMIT", "Batch", "Found", "Prior", "fit_batch", "scores_at", "tolerances", "weigh_batch"]
 
 # Correlation matrices and columns are judged as `aliasing` does it.
 RANK, CONSTANT = 1e-13, 1e-13
@@ -143,17 +143,23 @@ class _Density:
         (rows, first), (_, second) = jax.jvp(slope, (eta,), (ones,))
         return rows, first, second
 
+    def value(self, theta: Array) -> Array:
+        """Return the log density (s,)."""
+        eta = self.data.offset + self.matrix.dot(theta)
+        total = jnp.sum(row_log_prob(self.structure, self.data, eta), axis=1)
+        return total if self.prior is None else total + jax.vmap(self._prior)(theta)
+
+    def _prior(self, flat: Array) -> Array:
+        if self.prior is None:
+            return jnp.zeros((), flat.dtype)
+        return log_prior(self.structure, self.prior.data, flat, jacobian=False)
+
     def prior_at(self, theta: Array) -> tuple[Any, Any, Any]:
         """Return the log prior (s,), its gradient (s, k) and Hessian (s, k, k)."""
         if self.prior is None:
             return 0.0, 0.0, 0.0
-        data = self.prior.data
-
-        def one(flat: Array) -> Array:
-            return log_prior(self.structure, data, flat, jacobian=False)
-
-        values, gradients = jax.vmap(jax.value_and_grad(one))(theta)
-        return values, gradients, jax.vmap(jax.hessian(one))(theta)
+        values, gradients = jax.vmap(jax.value_and_grad(self._prior))(theta)
+        return values, gradients, jax.vmap(jax.hessian(self._prior))(theta)
 
     def local(self, theta: Array) -> tuple[Array, Array, Array]:
         """Return value (s,), gradient (s, k) and negative Hessian (s, k, k)."""
@@ -364,6 +370,44 @@ def _reported(
     jacobian = jnp.broadcast_to(jnp.eye(theta.shape[1], dtype=theta.dtype), inverse.shape)
     jacobian = jacobian.at[:, 0, 1:].set(-center)
     return theta.at[:, 0].set(first), jacobian @ inverse @ jnp.swapaxes(jacobian, 1, 2)
+
+
+@partial(jax.jit, static_argnames=("structure", "intercept"))
+def weigh_batch(
+    structure: Structure,
+    batch: Batch,
+    prior: Prior | None,
+    flat: Array,
+    half: Array,
+    z: Array,
+    log_q: Array,
+    *,
+    intercept: bool,
+) -> Array:
+    """Return the log weights of proposals ``flat + half z``, up to a constant, (s, N).
+
+    Parameters
+    ----------
+    structure : Structure
+    batch : Batch
+    prior : Prior or None
+    flat : Array, shape (s, k)
+        The modes, on centred columns.
+    half : Array, shape (s, k, k)
+        Square roots of the covariances there.
+    z : Array, shape (N, k)
+        Standardised proposals, the same for all.
+    log_q : Array, shape (N,)
+        Their log density, up to a constant.
+    intercept : bool
+    """
+    data = batch.data
+    live = jnp.broadcast_to(data.weights > 0, (batch.start.shape[0], data.weights.shape[1]))
+    matrix, _ = _placed(batch, jnp.where(live, data.weights * data.trials, 0.0), intercept)
+    density = _Density(structure, data, matrix, prior, batch.wanted)
+
+    found: Array = jax.lax.map(lambda draw: density.value(flat + half @ draw), z)
+    return found.T - log_q
 
 
 @partial(jax.jit, static_argnames=("structure", "intercept"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, cast
 
 import jax
@@ -24,7 +25,7 @@ from bayesglm.segments import Block, Segments, blocks, columns_of, row_sizes
 if TYPE_CHECKING:
     from bayesglm.design import Design
 
-__all__ = ["Plan", "fit_segments", "in_blocks", "starts"]
+__all__ = ["Layout", "Plan", "fit_segments", "in_blocks", "starts"]
 
 # Steps that all fits get; of those with an optimum nearly all need fewer.
 FIRST = 10
@@ -58,29 +59,90 @@ class Plan:
     some_flat: bool = True
 
 
-def fit_segments(
-    design: Design,
-    segments: Segments,
-    members: np.ndarray,
-    plan: Plan,
-    start: np.ndarray,
-    effective: np.ndarray,
-    report: Callable[[int], None] | None = None,
-) -> Found:
-    """Fit segments of a design.
+@dataclass(frozen=True)
+class Layout:
+    """Segments of a design, laid out in blocks as they are asked for.
 
-    Parameters
+    Attributes
     ----------
     design : Design
     segments : Segments
         Of its rows.
+    plan : Plan
     members : ndarray of int
         The segments to fit, each of one row at least.
-    plan : Plan
-    start : ndarray, shape (s, k)
-        Of every segment, on centred columns.
     effective : ndarray, shape (s,)
         Sum of weights times trials of every segment.
+    """
+
+    design: Design
+    segments: Segments
+    plan: Plan
+    members: np.ndarray
+    effective: np.ndarray
+
+    @cached_property
+    def padded(self) -> np.ndarray:
+        """To how many rows each segment is padded, shape (s,)."""
+        found = np.zeros(len(self.effective), dtype=np.int64)
+        found[self.members] = row_sizes(self.segments.sizes[self.members])
+        return found
+
+    @cached_property
+    def _columns(self) -> Sequence[Any]:
+        return columns_of(self.design.matrix)
+
+    @cached_property
+    def _alike(self) -> dict[str, float | None]:
+        names = ("y", "trials", "weights", "offset")
+        return {name: _shared(getattr(self.design, name)) for name in names}
+
+    def _values(self, name: str, index: np.ndarray) -> np.ndarray:
+        # What all rows have alike needs no array of its own.
+        number = self._alike[name]
+        if number is None:
+            return np.asarray(getattr(self.design, name)[index], float)
+        return np.full((1, index.shape[1]), number)
+
+    def blocks(self, members: np.ndarray) -> list[Block]:
+        """Divide some of the members into blocks."""
+        return blocks(members, self.padded)
+
+    def batch(self, block: Block, start: np.ndarray) -> Batch:
+        """Lay a block out, inside the precision scope; ``start`` (s, k) is of all segments."""
+        index, live = self.segments.index(block)
+        first, plan = int(self.design.intercept), self.plan
+        matrix = np.empty((block.size, first + len(self._columns), block.rows))
+        matrix[:, :first] = 1.0
+        for j, column in enumerate(self._columns):
+            matrix[:, first + j] = column(index)
+        tolerance = tolerances(block.filled(self.effective), flat=plan.some_flat)
+        return Batch(
+            data=Data(
+                y=jnp.asarray(self._values("y", index)),
+                trials=jnp.asarray(self._values("trials", index)),
+                weights=jnp.asarray(np.where(live, self._values("weights", index), 0.0)),
+                offset=jnp.asarray(self._values("offset", index) - plan.offset_center),
+                parts=(),
+            ),
+            matrix=Own(jnp.asarray(matrix)),
+            center=None if plan.center is None else jnp.asarray(plan.center[None]),
+            start=jnp.asarray(block.filled(start)),
+            wanted=jnp.ones((block.size, matrix.shape[1]), bool),
+            tolerance=jnp.asarray(tolerance),
+        )
+
+
+def fit_segments(
+    layout: Layout, start: np.ndarray, report: Callable[[int], None] | None = None
+) -> Found:
+    """Fit the members of a layout.
+
+    Parameters
+    ----------
+    layout : Layout
+    start : ndarray, shape (s, k)
+        Of every segment, on centred columns.
     report : callable, optional
         Told how many segments are done.
 
@@ -89,64 +151,29 @@ def fit_segments(
     Found
         NumPy arrays for all s segments; of those that are not members NaN, or False.
     """
-    columns = columns_of(design.matrix)
-    rows = row_sizes(segments.sizes[members])
-    padded = np.zeros(len(segments.sizes), dtype=np.int64)
-    padded[members] = rows
-    tolerance = tolerances(effective, flat=plan.some_flat)
-    shared = {
-        name: _shared(getattr(design, name)) for name in ("y", "trials", "weights", "offset")
-    }
+    plan, total = layout.plan, len(layout.effective)
+    intercept = layout.design.intercept
 
-    def values(name: str, index: np.ndarray) -> np.ndarray:
-        # What all rows have alike needs no array of its own.
-        number = shared[name]
-        if number is None:
-            return np.asarray(getattr(design, name)[index], float)
-        return np.full((1, index.shape[1]), number)
-
-    def work(block: Block, begin: np.ndarray, limit: int) -> Found:
-        index, live = segments.index(block)
-        first = int(design.intercept)
-        matrix = np.empty((block.size, first + len(columns), block.rows))
-        matrix[:, :first] = 1.0
-        for j, column in enumerate(columns):
-            matrix[:, first + j] = column(index)
+    def work(begin: np.ndarray, limit: int, block: Block) -> Found:
         with scope("float64"):
-            batch = Batch(
-                data=Data(
-                    y=jnp.asarray(values("y", index)),
-                    trials=jnp.asarray(values("trials", index)),
-                    weights=jnp.asarray(np.where(live, values("weights", index), 0.0)),
-                    offset=jnp.asarray(values("offset", index) - plan.offset_center),
-                    parts=(),
-                ),
-                matrix=Own(jnp.asarray(matrix)),
-                center=None if plan.center is None else jnp.asarray(plan.center[None]),
-                start=jnp.asarray(block.filled(begin)),
-                wanted=jnp.ones((block.size, matrix.shape[1]), bool),
-                tolerance=jnp.asarray(block.filled(tolerance)),
-            )
             found = fit_batch(
                 plan.structure,
-                batch,
+                layout.batch(block, begin),
                 plan.prior,
                 jnp.asarray(limit),
-                intercept=design.intercept,
+                intercept=intercept,
                 drop=plan.drop,
             )
             return Found(*(np.asarray(part)[: len(block.members)] for part in found))
 
-    total = len(segments.sizes)
-    found = in_blocks(
-        lambda block: work(block, start, FIRST), blocks(members, padded), total, report
-    )
+    members = layout.members
+    found = in_blocks(partial(work, start, FIRST), layout.blocks(members), total, report)
     late = members[~found.ended[members]]
     if late.size:
-        more = in_blocks(lambda block: work(block, found.flat, LIMIT), blocks(late, padded), total)
+        more = in_blocks(partial(work, found.flat, LIMIT), layout.blocks(late), total)
         for old, new in zip(found, more, strict=True):
             old[late] = new[late]
-    if design.intercept:
+    if intercept:
         found.theta[:, 0] -= plan.offset_center
     return found
 
