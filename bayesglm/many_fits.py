@@ -132,9 +132,7 @@ class ManyFits:
         names = [*self.names[:-1], "candidate"] if self.kind == "candidate" else self.names
         return pd.DataFrame(self.theta, index=self.segments.index, columns=list(names))
 
-    def predict(
-        self, newdata: Any, kind: Literal["response", "link"] = "response"
-    ) -> np.ndarray:
+    def predict(self, newdata: Any, kind: Literal["response", "link"] = "response") -> np.ndarray:
         """Predict for new rows, each by the fit of its segment.
 
         Parameters

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -146,9 +146,7 @@ def by_outcome(job: Job, data: Any, outcomes: Sequence[str]) -> ManyFits:
 
     def alone(place: int) -> Design:
         y, there = read_one(place)
-        return rows_design(
-            replace(design, y=y), np.flatnonzero(there & (design.weights > 0))
-        )
+        return rows_design(replace(design, y=y), np.flatnonzero(there & (design.weights > 0)))
 
     job = replace(job, spec=replace(job.spec, formula=text))
     question = Question(job, design, names, str, alone)
@@ -181,7 +179,8 @@ def _screened(
     from scipy.special import ndtr
 
     design, count = task.design, len(labels)
-    question = Question(job, design, names, lambda place: label_of(labels, place), alone)
+    words = {"ways": ""} if kind == "candidate" else {}
+    question = Question(job, design, names, lambda place: label_of(labels, place), alone, **words)
     drop = task.plan.drop
 
     def begun(rows: np.ndarray, events: np.ndarray, effective: np.ndarray) -> np.ndarray:

@@ -132,9 +132,7 @@ def plan_of(question: Question) -> Plan:
     priors = question.priors
     target = target_of(spec, one, priors, merged=False, padded=False)
     if not target.linear:
-        odd = [
-            site.name for site in target.structure.sites if site.name != "Intercept_centered"
-        ]
+        odd = [site.name for site in target.structure.sites if site.name != "Intercept_centered"]
         raise SpecificationError(
             explain(
                 "fit_many takes priors on all real numbers only",

@@ -263,4 +263,3 @@ def _factorized(pd: Any, values: pd.Series) -> tuple[np.ndarray, Any]:
         # Values of several kinds have no order; then they come as in the data.
         found = pd.factorize(values)
     return found
-

@@ -8,7 +8,7 @@ exact check of separation and by the library's own fit.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +82,8 @@ class Question:
         From the number of a fit to its name.
     alone : callable
         From the number of a fit to its design.
+    ways : str
+        What to do where there is no estimate.
     """
 
     job: Job
@@ -89,6 +91,7 @@ class Question:
     names: tuple[str, ...]
     label: Callable[[int], str]
     alone: Callable[[int], Design]
+    ways: str = WAYS
 
     @property
     def likelihood(self) -> bool:
@@ -117,9 +120,7 @@ class Settled:
     ) -> None:
         """Add a finding about a fit."""
         self.codes[place].append(code)
-        self.findings.append(
-            Finding(code, severity, f"{where}: {told}", where=where, **words)  # type: ignore[arg-type]
-        )
+        self.findings.append(Finding(code, severity, f"{where}: {told}", where=where, **words))
 
 
 def beforehand(facts: Facts, k: int, *, likelihood: bool, drop: bool) -> np.ndarray:
@@ -188,7 +189,7 @@ def _separated(
         f"{told}, so there is no finite estimate of {_listed(list(terms))}.",
         value=rows,
         threshold=0.0,
-        advice=WAYS,
+        advice=question.ways,
     )
 
 
@@ -231,8 +232,9 @@ def _runs_along(
 
 def _by_itself(question: Question, answers: Settled, found: Found, place: int) -> None:
     """Settle one fit by the exact check, then by the library's own fit."""
-    spec, priors = question.job.spec, question.priors
-    design = question.alone(place)
+    spec, design = question.job.spec, question.alone(place)
+    # A likelihood needs the centring only, which may be that of these rows.
+    priors = priors_of(spec, design) if question.likelihood else question.priors
     gone = found.aliased[place]
     if gone.any():
         names = [name for name, out in zip(question.names, gone, strict=True) if out]
@@ -244,10 +246,12 @@ def _by_itself(question: Question, answers: Settled, found: Found, place: int) -
             moved, terms = proof
             told = f"the predictors separate the outcome in {moved.sum():,} of {len(moved):,} rows"
             names = [n for n, m in zip(np.array(question.names)[~gone], terms, strict=True) if m]
-            return _separated(question, answers, place, told, names, float(moved.sum()))
+            _separated(question, answers, place, told, names, float(moved.sum()))
+            return
         words = separation(design, spec.link)
         if words is not None:
-            return _separated(question, answers, place, str(words), words.terms, float(words.rows))
+            _separated(question, answers, place, str(words), words.terms, float(words.rows))
+            return
     try:
         target = target_of(spec, design, priors, flat=question.likelihood)
         result = run(target, "mle" if question.likelihood else "map", {})
@@ -268,10 +272,8 @@ def _by_itself(question: Question, answers: Settled, found: Found, place: int) -
     answers.status[place] = str(result.status)
     for finding in result.findings:
         answers.codes[place].append(finding.code)
-        answers.findings.append(
-            Finding(finding.code, finding.severity, f"{label}: {finding.message}",
-                    finding.value, finding.threshold, label, finding.advice)
-        )  # fmt: skip
+        told = f"{label}: {finding.message}"
+        answers.findings.append(replace(finding, message=told, where=label))
 
 
 def _leave_out(question: Question, answers: Settled, found: Found, places: np.ndarray) -> None:
@@ -297,18 +299,20 @@ def _explain(question: Question, answers: Settled, found: Found, facts: Facts) -
         rows = int(facts.rows[place])
         told = f"{rows:,} {'row' if rows == 1 else 'rows'} for {k} coefficients."
         answers.note(int(place), "too-few-rows", "error", label(int(place)), told,
-                     value=float(rows), threshold=float(k), advice=WAYS)  # fmt: skip
+                     value=float(rows), threshold=float(k), advice=question.ways)  # fmt: skip
     for place in np.flatnonzero(status == ALIASED):
         names = [n for n, out in zip(question.names, found.aliased[place], strict=True) if out]
         told = f"combinations of columns before them, or constant: {_listed(names)}."
         answers.note(int(place), "aliased", "error", label(int(place)), told,
-                     value=float(len(names)), advice='aliased="drop" leaves them out.')  # fmt: skip
+                     value=float(len(names)), advice=question.ways and 'aliased="drop" leaves them out.')  # fmt: skip
     one = (facts.events == 0) | (facts.events == facts.effective)
     for place in np.flatnonzero(one & (facts.rows > 0)):
         which = "no events" if facts.events[place] == 0 else "events only"
         if status[place] == ONE:
             told = f"the outcome has {which}, so there is no maximum-likelihood estimate."
-            answers.note(int(place), "one-class", "error", label(int(place)), told, advice=WAYS)
+            answers.note(
+                int(place), "one-class", "error", label(int(place)), told, advice=question.ways
+            )
         elif not question.likelihood:
             told = f"the outcome has {which}: the answer rests on the priors."
             answers.note(int(place), "one-class", "warning", label(int(place)), told)

@@ -178,7 +178,7 @@ SIDEWAYS = {
     "many": {"screening", "segmenting", "settling", "many_fits"},
     "many_fits": {"model"},
     "segmenting": {"many_fits", "settling"},
-    "screening": {"many_fits", "segmenting", "settling"},
+    "screening": {"fitting", "many_fits", "segmenting", "settling"},
     "reporting/": {"plots/"},
     "model": {"fitting"},
     "resuming": {"fitting"},
@@ -238,6 +238,8 @@ GATHERING = {
 }
 # The words of the options are those that these two understand.
 SIBLINGS = {
+    "inference.screened": {"inference.segmented"},
+    "inference.weighed": {"inference.segmented"},
     "inference.marginal": {"inference.bordered"},
     "inference.multilevel": {
         *("inference.covariance", "inference.marginal", "inference.mode", "inference.starting"),

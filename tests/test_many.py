@@ -64,7 +64,8 @@ def test_the_table_is_tidy(fitted):
     assert fitted.coef.shape == (8, 3)
     assert fitted.segments["rows"].tolist() == list(SIZES)
     assert fitted.segments.index.name == "segment"
-    assert "8 segments" in repr(fitted) and "converged" in repr(fitted)
+    assert "8 segments" in repr(fitted)
+    assert "converged: 5" in repr(fitted)
 
 
 @pytest.mark.parametrize("size", [60, 61, 250, 300, 5_000])
@@ -158,7 +159,8 @@ def test_separation_is_that_of_the_exact_check(seed):
 def test_maps_exist_where_likelihoods_have_no_top():
     data = separated()
     many = bg.fit_many("y ~ x", data, by="segment", method="map")
-    assert many.estimated.all() and "p_value" not in many.table
+    assert many.estimated.all()
+    assert "p_value" not in many.table
     assert {f.code for f in many.findings} == {"one-class"}
 
 
@@ -219,9 +221,7 @@ def test_every_link(link, small):
 
 
 def test_a_link_of_ones_own(small):
-    mine = bg.Link(
-        "mine", log_p=jax.nn.log_sigmoid, log_q=lambda eta: jax.nn.log_sigmoid(-eta)
-    )
+    mine = bg.Link("mine", log_p=jax.nn.log_sigmoid, log_q=lambda eta: jax.nn.log_sigmoid(-eta))
     data = small.assign(segment=np.arange(len(small)) % 2)
     own = bg.fit_many("y ~ x1", data, by="segment", link=mine)
     logit = bg.fit_many("y ~ x1", data, by="segment")
@@ -357,6 +357,172 @@ def test_wrong_words(unequal, words, told):
 def test_groups_and_curves_are_refused(unequal, formula):
     with pytest.raises(bg.SpecificationError, match="no group-level and no smooth terms"):
         bg.fit_many(formula, unequal, by="segment")
+
+
+def test_laplace_is_the_posterior_and_says_how_sure(unequal):
+    data = simulate([30, 60, 300], seed=8)
+    many = bg.fit_many("y ~ x1 + x2", data, by="segment", method="laplace", seed=1)
+    same = bg.fit_many("y ~ x1 + x2", data, by="segment", method="laplace", seed=1)
+    pd.testing.assert_frame_equal(many.table, same.table)
+    assert (many.segments["k_hat"] < 0.7).all()
+    for segment in ("s0", "s2"):
+        post = many.model(segment).fit("laplace", draws=2_000, seed=3).summary()
+        rows = many.table[many.table["segment"] == segment].set_index("term")
+        off = (rows["estimate"] - post["estimate"]) / post["std_error"]
+        assert (off.abs() < 0.15).all()
+        np.testing.assert_allclose(rows["std_error"], post["std_error"], rtol=0.12)
+
+
+def test_a_posterior_that_no_gaussian_reaches_is_not_certified():
+    data = pd.DataFrame({"segment": np.repeat([0, 1], 30), "x": np.tile(np.arange(30.0), 2)})
+    data["y"] = (data["x"] > 14).astype(int)
+    wide = {"x": dist.Cauchy(0.0, 1e3), "Intercept": dist.Cauchy(0.0, 1e3)}
+    many = bg.fit_many("y ~ x", data, by="segment", method="laplace", prior=wide)
+    assert set(many.segments["findings"]) == {"laplace"}
+    assert all(finding.value > finding.threshold for finding in many.findings)
+
+
+def screened(n=400, seed=0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    data = pd.DataFrame(rng.normal(size=(n, 2)), columns=["x1", "x2"]).assign(
+        x1=lambda d: d.x1 + 50
+    )
+    snps = rng.binomial(2, 0.3, size=(n, 6))
+    data[[f"snp{j}" for j in range(6)]] = snps
+    eta = data["x2"] + 0.5 * data["snp3"] - 0.5
+    return data.assign(
+        y=(rng.uniform(size=n) < 1 / (1 + np.exp(-eta))).astype(int),
+        flag=rng.uniform(size=n) < 0.5,
+        flat=1.0,
+        twin=lambda d: 2 * d["x2"] + 1,
+        perfect=lambda d: d["y"] * 1.0,
+        trials=rng.integers(1, 4, size=n),
+        weight=rng.integers(0, 3, size=n).astype(float),
+    )
+
+
+@pytest.mark.parametrize("link", ["logit", "probit"])
+def test_candidates_are_those_of_a_loop(link):
+    data = screened()
+    data.loc[:20, "snp1"] = np.nan
+    over = ["snp0", "snp1", "snp3", "flag"]
+    words = {"link": link, "weights": "weight"}
+    many = bg.fit_many("y ~ x1 + x2", data, over=over, missing="drop", **words)
+    table = many.table.set_index("candidate")
+    assert list(table.columns) == [
+        *("estimate", "std_error", "lower", "upper", "p_value", "score", "score_p_value")
+    ]
+    for name in over:
+        rows = data.dropna(subset=[name]).assign(flag=data["flag"] * 1.0)
+        fit = alone(rows, f"y ~ x1 + x2 + {name}", **words)
+        want = fit.summary().loc[name]
+        for column in ("estimate", "std_error", "lower", "upper", "p_value"):
+            np.testing.assert_allclose(table.loc[name, column], want[column], rtol=1e-6)
+        np.testing.assert_allclose(many.coef.loc[name], fit.coef, rtol=1e-6)
+        np.testing.assert_allclose(many.segments.loc[name, "loglik"], fit.loglik, rtol=1e-9)
+    assert many.segments["findings"].tolist() == ["", "dropped", "", ""]
+
+
+def test_score_tests_are_those_of_statsmodels():
+    sm = pytest.importorskip("statsmodels.api")
+    data = screened()
+    data.loc[:20, "snp1"] = np.nan
+    over = ["snp0", "snp1", "snp3"]
+    table = bg.fit_many("y ~ x2", data, over=over, missing="drop").table.set_index("candidate")
+    for name in over:
+        rows = data.dropna(subset=[name])
+        null = sm.GLM(rows["y"], sm.add_constant(rows[["x2"]]), family=sm.families.Binomial())
+        test = null.fit(tol=1e-12).score_test(exog_extra=rows[[name]].to_numpy())
+        np.testing.assert_allclose(table.loc[name, "score"] ** 2, test.statistic, rtol=1e-6)
+        np.testing.assert_allclose(table.loc[name, "score_p_value"], test.pvalue, rtol=1e-6)
+
+
+def test_odd_candidates_spoil_no_others():
+    data = screened()
+    with pytest.warns(bg.BayesGLMWarning, match="3 of 4 fits"):
+        many = bg.fit_many("y ~ x1 + x2", data, over=["snp0", "flat", "twin", "perfect"])
+    assert many.segments["status"].to_dict() == {
+        "snp0": "converged",
+        "flat": "aliased",
+        "twin": "aliased",
+        "perfect": "separated",
+    }
+    fit = alone(data, "y ~ x1 + x2 + snp0")
+    np.testing.assert_allclose(many.coef.loc["snp0"], fit.coef, rtol=1e-6)
+    # The score test needs no estimate of the candidate's effect.
+    assert many.table.set_index("candidate")["score"].notna().to_dict() == {
+        "snp0": True,
+        "flat": False,
+        "twin": False,
+        "perfect": True,
+    }
+    with pytest.raises(bg.SpecificationError, match="predict is for fits by segment"):
+        many.predict(data)
+
+
+def test_many_candidates_in_blocks():
+    rng = np.random.default_rng(0)
+    data = screened(150)
+    names = [f"c{j}" for j in range(700)]
+    data = pd.concat([data, pd.DataFrame(rng.normal(size=(150, 700)), columns=names)], axis=1)
+    many = bg.fit_many("y ~ x2", data, over=names)
+    assert many.segments["converged"].all()
+    for name in ("c0", "c333", "c699"):
+        np.testing.assert_allclose(
+            many.coef.loc[name], alone(data, f"y ~ x2 + {name}").coef, rtol=1e-6
+        )
+    # Under the null hypothesis.
+    assert 0.03 < (many.table["score_p_value"] < 0.05).mean() < 0.08
+
+
+@pytest.mark.parametrize("method", ["mle", "map"])
+def test_outcomes_are_those_of_a_loop(method):
+    rng = np.random.default_rng(2)
+    data = screened()
+    for j in range(3):
+        data[f"out{j}"] = rng.binomial(1, 0.2 + 0.2 * j, size=len(data))
+    data["answer"] = np.where(rng.uniform(size=len(data)) < 0.4, "yes", "no")
+    data["gaps"] = data["out0"].astype(float).mask(data.index < 30)
+    names = ["out0", "out2", "answer", "gaps"]
+    many = bg.fit_many("~ x1 + x2", data, outcomes=names, method=method, missing="drop")
+    assert many.segments.index.name == "outcome"
+    for name in names:
+        model = bg.Model(f"{name} ~ x1 + x2", data, missing="drop")
+        if name != "gaps" or method == "mle":
+            assert_equal(many, name, model.fit(method))
+    assert many.segments.loc["gaps", "rows"] == len(data) - 30
+
+
+def test_outcomes_may_be_counts():
+    data = screened()
+    rng = np.random.default_rng(0)
+    data["a"] = rng.binomial(data["trials"], 0.3)
+    data["b"] = rng.binomial(data["trials"], 0.6)
+    many = bg.fit_many("~ x2", data, outcomes=["a", "b"], trials="trials")
+    for name in ("a", "b"):
+        assert_equal(many, name, alone(data, f"{name} ~ x2", trials="trials"))
+
+
+@pytest.mark.parametrize(
+    ("formula", "words", "told"),
+    [
+        ("y ~ x2", {"over": ["snp9"]}, "columns that are not in the data"),
+        ("y ~ x2", {"over": ["x2"]}, "in the formula already"),
+        ("y ~ x2", {"over": ["text"]}, "must hold numbers"),
+        ("y ~ x2", {"over": ["holes"]}, r"candidates have missing or infinite values: holes \(5\)"),
+        ("y ~ x2", {"over": ["snp1"], "method": "map"}, "by maximum likelihood"),
+        ("y ~ perfect", {"over": ["snp1"]}, "separate the outcome"),
+        ("y ~ x2", {"outcomes": ["y"]}, "no left side"),
+        ("~ x2", {"outcomes": ["nope"]}, "not in the data"),
+        ("~ x2", {"outcomes": ["snp1"]}, "has 3 values"),
+        ("~ x2", {"outcomes": ["y"], "method": "laplace"}, "by segment"),
+        ("~ x2", {"by": "flag"}, "has the form"),
+    ],
+)
+def test_wrong_screens(formula, words, told):
+    data = screened().assign(text="a", holes=lambda d: d["x1"].mask(d.index < 5))
+    with pytest.raises(bg.BayesGLMError, match=told):
+        bg.fit_many(formula, data, **words)
 
 
 def test_sizes_share_programs():

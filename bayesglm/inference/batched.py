@@ -27,7 +27,16 @@ from bayesglm.inference.stacked import Common
 if TYPE_CHECKING:
     from bayesglm.inference.stacked import Stack
 
-__all__ = ["LIMIT", "Batch", "Found", "Prior", "fit_batch", "scores_at", "tolerances", "weigh_batch"]
+__all__ = [
+    "LIMIT",
+    "Batch",
+    "Found",
+    "Prior",
+    "fit_batch",
+    "scores_at",
+    "tolerances",
+    "weigh_batch",
+]
 
 # Correlation matrices and columns are judged as `aliasing` does it.
 RANK, CONSTANT = 1e-13, 1e-13
@@ -67,7 +76,9 @@ class Batch(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What a batch has come to; ``theta`` and ``cov`` as reported, the flat ones on centred columns.
+    """What a batch has come to, in arrays of JAX, or of NumPy outside a scope.
+
+    ``theta`` and ``cov`` are as reported, ``flat`` and ``flat_cov`` on centred columns.
 
     Attributes
     ----------
@@ -81,15 +92,15 @@ class Found(NamedTuple):
         Columns that are combinations of those before them.
     """
 
-    theta: Array
-    cov: Array
-    loglik: Array
-    flat: Array
-    flat_cov: Array
-    ended: Array
-    moved: Array
-    step: Array
-    aliased: Array
+    theta: Any
+    cov: Any
+    loglik: Any
+    flat: Any
+    flat_cov: Any
+    ended: Any
+    moved: Any
+    step: Any
+    aliased: Any
 
 
 def tolerances(effective: np.ndarray, *, flat: bool) -> np.ndarray:
@@ -116,7 +127,7 @@ class _State(NamedTuple):
     halvings: Array
     done: Array
     ended: Array
-    count: Array
+    steps: Array
 
 
 @dataclass(frozen=True)
@@ -233,7 +244,7 @@ def _climb(density: _Density, batch: Batch, busy: Array, limit: Array) -> _State
         theta = jnp.where(over[:, None], theta + step, theta)
         halvings = jnp.where(taken, 0, state.halvings + 1)
         # A start where nothing is finite stays what it is.
-        stuck = ~taken & ((halvings >= HALVINGS) | (state.count == 0))
+        stuck = ~taken & ((halvings >= HALVINGS) | (state.steps == 0))
         stuck |= taken & ~jnp.isfinite(decrement)
         return _State(
             theta=theta,
@@ -244,11 +255,11 @@ def _climb(density: _Density, batch: Batch, busy: Array, limit: Array) -> _State
             halvings=halvings,
             done=state.done | over | stuck,
             ended=state.ended | over,
-            count=state.count + 1,
+            steps=state.steps + 1,
         )
 
     def going(state: _State) -> Array:
-        return (~state.done).any() & (state.count < limit)
+        return (~state.done).any() & (state.steps < limit)
 
     fits = batch.start.shape[0]
     zeros = jnp.zeros(fits, batch.start.dtype)
@@ -261,7 +272,7 @@ def _climb(density: _Density, batch: Batch, busy: Array, limit: Array) -> _State
         halvings=jnp.zeros(fits, jnp.int32),
         done=~busy,
         ended=~busy,
-        count=jnp.zeros((), jnp.int32),
+        steps=jnp.zeros((), jnp.int32),
     )
     return jax.lax.while_loop(going, body, begin)
 
@@ -360,9 +371,7 @@ def _placed(batch: Batch, mass: Array, intercept: bool) -> tuple[Stack, Array]:
     return batch.matrix.shifted(center), center
 
 
-def _reported(
-    theta: Array, inverse: Array, center: Array, intercept: bool
-) -> tuple[Array, Array]:
+def _reported(theta: Array, inverse: Array, center: Array, intercept: bool) -> tuple[Array, Array]:
     """Return coefficients and covariance for columns that are not centred."""
     if not intercept:
         return theta, inverse
@@ -411,9 +420,7 @@ def weigh_batch(
 
 
 @partial(jax.jit, static_argnames=("structure", "intercept"))
-def scores_at(
-    structure: Structure, batch: Batch, theta: Array, *, intercept: bool
-) -> Array:
+def scores_at(structure: Structure, batch: Batch, theta: Array, *, intercept: bool) -> Array:
     """Return the score statistic of the last coefficient, standard normal if that is 0; (s,).
 
     Parameters

@@ -160,7 +160,9 @@ def screen(
             np.broadcast_to((piece.weights * design.trials).sum(axis=1), (block.size,)),
         )
         some = slice(len(block.members))
-        return Tested(Found(*(part[some] for part in parts)), score[some], *(c[some] for c in counts))
+        return Tested(
+            Found(*(part[some] for part in parts)), score[some], *(c[some] for c in counts)
+        )
 
     def again(block: Block, begin: np.ndarray) -> Found:
         piece = task.read(block.filled(np.arange(count)))

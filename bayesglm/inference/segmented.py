@@ -196,7 +196,8 @@ def in_blocks[T](
     report : callable, optional
         Told how many members are done.
     """
-    whole, tree, done = [], None, 0
+    whole: list[np.ndarray] = []
+    tree, done = None, 0
     with ThreadPoolExecutor(THREADS) as pool:
         for block, found in zip(parts, pool.map(work, parts), strict=True):
             leaves, tree = jax.tree.flatten(found)
