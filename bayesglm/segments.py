@@ -114,7 +114,7 @@ def row_sizes(sizes: np.ndarray) -> np.ndarray:
 
     Examples
     --------
-    >>> np.unique(row_sizes(np.array([199, 200, 210, 190]))).tolist()
+    >>> np.unique(row_sizes(np.array([199, 200, 204, 190]))).tolist()
     [212]
     """
     known: list[int] = [SMALLEST]
