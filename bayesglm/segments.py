@@ -115,7 +115,7 @@ def row_sizes(sizes: np.ndarray) -> np.ndarray:
     Examples
     --------
     >>> np.unique(row_sizes(np.array([199, 200, 204, 190]))).tolist()
-    [212]
+    [208]
     """
     known: list[int] = [SMALLEST]
     while known[-1] < sizes.max(initial=1):

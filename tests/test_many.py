@@ -308,6 +308,35 @@ def test_predictions_go_to_their_segments(fitted, unequal):
         fitted.model("s77")
 
 
+@pytest.mark.parametrize(
+    ("formula", "method"),
+    [
+        ("y ~ 1", "mle"),
+        ("y ~ 1", "map"),
+        ("y ~ 0 + x2", "mle"),
+        ("y ~ 0 + x2", "map"),
+        ("y ~ x2 + C(band)", "map"),
+        ("y ~ g * C(band)", "mle"),
+    ],
+)
+def test_every_shape_of_a_matrix(formula, method):
+    """No predictors, no constant, a sparse matrix, rows that repeat."""
+    data = simulate([700, 800], seed=9)
+    data["band"] = np.arange(len(data)) % (120 if "x2" in formula else 3)
+    many = bg.fit_many(formula, data, by="segment", method=method)
+    model = many.model("s1")
+    assert_equal(many, "s1", model.fit(method))
+    np.testing.assert_allclose(many.predict(data)[data["segment"] == "s1"], model.fit(method).predict(), rtol=1e-6)  # fmt: skip
+
+
+def test_nothing_to_fit():
+    data = pd.DataFrame({"segment": [1, 1, 2, 2], "x": [0.0, 1.0, 2.0, 3.0], "y": [0, 0, 1, 1]})
+    with pytest.warns(bg.BayesGLMWarning, match="2 of 2 fits"):
+        many = bg.fit_many("y ~ x", data, by="segment")
+    assert many.table["estimate"].isna().all()
+    assert np.isnan(many.predict({"segment": 1, "x": [0.0, 1.0]})).all()
+
+
 def test_rows_in_any_order_and_of_any_library(unequal):
     pl = pytest.importorskip("polars")
     rows = unequal[unequal["segment"].isin(["s3", "s5"])]

@@ -45,7 +45,8 @@ class Own(NamedTuple):
 
     def shifted(self, center: Array) -> Own:
         """Subtract ``center`` (s or 1, k - 1) from all columns but the first."""
-        shift = jnp.concatenate([jnp.zeros_like(center[:, :1]), center], axis=1)
+        first = jnp.zeros((center.shape[0], 1), center.dtype)
+        shift = jnp.concatenate([first, center], axis=1)
         return Own(self.values - shift[:, :, None])
 
 
