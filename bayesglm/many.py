@@ -171,9 +171,9 @@ def _names(word: str, given: Any) -> tuple[str, ...]:
         ) from error
     if not names or not all(isinstance(name, str) for name in names):
         raise SpecificationError(explain(f"{word} must name columns", **{word: given}))
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise SpecificationError(explain(f"{word} names a column twice", column=twice[0]))
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise SpecificationError(explain(f"{word} names a column twice", column=twice))
     return names
 
 

@@ -70,7 +70,7 @@ def by_candidate(job: Job, data: Any, over: Sequence[str]) -> ManyFits:
             _refuse_missing(over, places, there)
         weights = np.where(there, design.weights, 0.0)
         own = np.where(there, values, 0.0)[:, None, :]
-        return Piece(own, design.y[None], weights)
+        return Piece(own, design.y[None], weights, complete=bool(there.all()))
 
     def start(piece: Piece) -> np.ndarray:
         return np.tile(np.append(theta, 0.0), (len(piece.own), 1))
@@ -120,7 +120,8 @@ def by_outcome(job: Job, data: Any, outcomes: Sequence[str]) -> ManyFits:
             )
         )
     # The right side is encoded with an outcome that lacks nothing.
-    rest = frames.select(data, [name for name in known if name not in outcomes])
+    others = set(outcomes)
+    rest = frames.select(data, [name for name in known if name not in others])
     stand_in = next(name for name in _fresh() if name not in known)
     whole = rest.assign(**{stand_in: np.arange(len(rest)) % 2})
     spec = replace(job.spec, formula=f"{stand_in} {text}", event=None, trials=None)
@@ -237,7 +238,8 @@ def _no_design(place: int) -> Design:
 
 
 def _refuse_unknown(word: str, names: Sequence[str], known: Sequence[str]) -> None:
-    absent = [name for name in names if name not in set(known)]
+    there = set(known)
+    absent = [name for name in names if name not in there]
     if absent:
         raise DataError(
             explain(

@@ -233,12 +233,10 @@ def _runs_along(
 def _by_itself(question: Question, answers: Settled, found: Found, place: int) -> None:
     """Settle one fit by the exact check, then by the library's own fit."""
     spec, design = question.job.spec, question.alone(place)
-    # A likelihood needs the centring only, which may be that of these rows.
-    priors = priors_of(spec, design) if question.likelihood else question.priors
     gone = found.aliased[place]
     if gone.any():
         names = [name for name, out in zip(question.names, gone, strict=True) if out]
-        design, priors = design.without(names), priors.without(names)
+        design = design.without(names)
     label = question.label(place)
     if question.likelihood:
         proof = _runs_along(design, spec.link, found.step[place][~gone])
@@ -252,6 +250,8 @@ def _by_itself(question: Question, answers: Settled, found: Found, place: int) -
         if words is not None:
             _separated(question, answers, place, str(words), words.terms, float(words.rows))
             return
+    # A likelihood needs the centring only, which may be that of these rows.
+    priors = priors_of(spec, design) if question.likelihood else question.priors
     try:
         target = target_of(spec, design, priors, flat=question.likelihood)
         result = run(target, "mle" if question.likelihood else "map", {})

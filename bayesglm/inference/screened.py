@@ -31,11 +31,16 @@ MOST = 256
 
 
 class Piece(NamedTuple):
-    """What some fits have of their own: columns (s, q, n), outcomes and weights (s, n) or (1, n)."""
+    """What some fits have of their own: columns (s, q, n), outcomes and weights (s, n) or (1, n).
+
+    Where it is ``complete`` no fit lacks a row, and their start without the columns of their own is
+    an optimum.
+    """
 
     own: np.ndarray
     y: np.ndarray
     weights: np.ndarray
+    complete: bool = False
 
 
 class Tested(NamedTuple):
@@ -143,14 +148,15 @@ def screen(
             batch = batch_of(block, piece, task.start(piece))
             score = np.full(block.size, np.nan)
             if piece.own.shape[1]:
-                # Without the column, on the rows that have it: where the score is taken.
-                none = batch._replace(wanted=batch.wanted.at[:, -1].set(False))
-                null = fit(none, FIRST)
-                batch = batch._replace(start=null.flat)
-                found_score = scores_at(
-                    plan.structure, batch, null.flat, intercept=design.intercept
-                )
-                score = np.where(np.asarray(null.ended), np.asarray(found_score), np.nan)
+                # Without the column, on the rows that have it: there the score is taken.
+                null, ended = batch.start, np.ones(block.size, bool)
+                if not piece.complete:
+                    none = batch._replace(wanted=batch.wanted.at[:, -1].set(False))
+                    first_fit = fit(none, FIRST)
+                    null, ended = first_fit.flat, np.asarray(first_fit.ended)
+                batch = batch._replace(start=null)
+                scores = scores_at(plan.structure, batch, null, intercept=design.intercept)
+                score = np.where(ended, np.asarray(scores), np.nan)
             found = fit(batch, FIRST)
             parts = [np.asarray(part) for part in found]
         live = np.broadcast_to(piece.weights > 0, (block.size, n))
