@@ -6,9 +6,11 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bayesglm.errors import BayesGLMWarning, SpecificationError, explain, suggest
+from bayesglm.frames import read_table
 from bayesglm.screening import by_candidate, by_outcome
 from bayesglm.segmenting import by_segment
 from bayesglm.settling import Job
@@ -57,7 +59,7 @@ def fit_many(
     formula : str
         As for `Model`, without group-level and smooth terms; with ``outcomes`` its left side is
         left out: ``"~ x1 + x2"``.
-    data : DataFrame or dict
+    data : DataFrame, dict or path
         As for `Model`.
     by : str or sequence of str
         One fit for each value of this column, or each combination of values.
@@ -134,6 +136,8 @@ def fit_many(
                 advice='use by="segment" for a fit in each segment',
             )
         )
+    if isinstance(data, (str, Path)):
+        data = read_table(data)
     (word,) = named
     columns = _names(word, chosen[word])
     _check_words(word, method, aliased)

@@ -37,6 +37,8 @@ __all__ = [
 CELLS = 2**16
 MOST = 512
 SMALLEST = 8
+# Columns of the answers beside those that name segments.
+COLUMNS = ("term", "estimate", "std_error", "lower", "upper", "p_value")
 # Padded rows that take as long as it takes to compile one more program.
 WORTH = 1_000_000
 
@@ -207,6 +209,15 @@ def read_keys(data: Any, by: Sequence[str], missing: str) -> tuple[pd.DataFrame,
     DataError
         For an unknown column, or missing values unless they are to be dropped.
     """
+    taken = [name for name in by if name in COLUMNS]
+    if taken:
+        raise DataError(
+            explain(
+                f"the column {taken[0]!r} has the name of one of the answers",
+                names=list(COLUMNS),
+                advice="rename it",
+            )
+        )
     keys = frames.select(data, by)
     gone = keys.isna().to_numpy()
     if not gone.any():

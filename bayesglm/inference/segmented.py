@@ -198,7 +198,8 @@ def in_blocks[T](
     """
     whole: list[np.ndarray] = []
     tree, done = None, 0
-    with ThreadPoolExecutor(THREADS) as pool:
+    pool = ThreadPoolExecutor(THREADS)
+    try:
         for block, found in zip(parts, pool.map(work, parts), strict=True):
             leaves, tree = jax.tree.flatten(found)
             if not whole:
@@ -208,6 +209,9 @@ def in_blocks[T](
             done += len(block.members)
             if report is not None:
                 report(done)
+    finally:
+        # After an error, or Ctrl-C, nobody waits for the other blocks.
+        pool.shutdown(cancel_futures=True)
     return cast("T", jax.tree.unflatten(tree, whole))
 
 
