@@ -198,7 +198,7 @@ def fits_of(
         theta=settled.theta,
         cov=settled.cov,
         segments=table,
-        findings=tuple(settled.findings),
+        findings=tuple(found for _, found in sorted(settled.findings, key=lambda pair: pair[0])),
         seconds=0.0,
         **words,
     )

@@ -40,7 +40,7 @@ SMALLEST = 8
 # Columns of the answers beside those that name segments.
 COLUMNS = ("term", "estimate", "std_error", "lower", "upper", "p_value")
 # Padded rows that take as long as it takes to compile one more program.
-WORTH = 1_000_000
+WORTH = 1_500_000
 
 
 class Block(NamedTuple):
@@ -124,21 +124,19 @@ def row_sizes(sizes: np.ndarray) -> np.ndarray:
         known.append(bucket(known[-1] + 1, SMALLEST))
     grid = np.array(known)
     at = np.searchsorted(grid, sizes)
-    counts = np.bincount(at, minlength=len(grid))
-    used = [int(j) for j in np.flatnonzero(counts)]
-    # From small to large: who does not pay for a program joins the next size.
-    kept, waiting = [], []
-    for place, j in enumerate(used):
-        waiting.append(j)
-        following = used[place + 1] if place + 1 < len(used) else None
-        if following is None:
-            kept.append(j)
-            break
-        wasted = sum(int(counts[i]) * int(grid[following] - grid[i]) for i in waiting)
-        if wasted > WORTH:
-            kept.append(j)
-            waiting = []
-    chosen = grid[np.array(kept)] if kept else grid[:1]
+    used, counts = np.unique(at, return_counts=True)
+    # The cheapest way to cover the first j sizes, each group of them padded to its last.
+    below = np.concatenate([[0], np.cumsum(counts)])
+    cost, before = np.zeros(len(used) + 1), np.zeros(len(used) + 1, dtype=int)
+    for j in range(1, len(used) + 1):
+        ways = cost[:j] + (below[j] - below[:j]) * grid[used[j - 1]] + WORTH
+        before[j] = np.argmin(ways)
+        cost[j] = ways[before[j]]
+    kept, j = [], len(used)
+    while j:
+        kept.append(grid[used[j - 1]])
+        j = before[j]
+    chosen = np.array(kept[::-1])
     return np.asarray(chosen[np.searchsorted(chosen, grid[at])])
 
 

@@ -106,21 +106,22 @@ class Question:
 
 @dataclass
 class Settled:
-    """Answers, being filled in: (s, k), (s, k, k), (s,), and codes and findings of each fit."""
+    """Answers, being filled in: (s, k), (s, k, k), (s,), codes of each fit, findings with its number."""
 
     theta: np.ndarray
     cov: np.ndarray
     loglik: np.ndarray
     status: np.ndarray
     codes: list[list[str]]
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[tuple[int, Finding]] = field(default_factory=list)
 
     def note(
         self, place: int, code: str, severity: Any, where: str, told: str, **words: Any
     ) -> None:
         """Add a finding about a fit."""
         self.codes[place].append(code)
-        self.findings.append(Finding(code, severity, f"{where}: {told}", where=where, **words))
+        found = Finding(code, severity, f"{where}: {told}", where=where, **words)
+        self.findings.append((place, found))
 
 
 def beforehand(facts: Facts, k: int, *, likelihood: bool, drop: bool) -> np.ndarray:
@@ -273,7 +274,7 @@ def _by_itself(question: Question, answers: Settled, found: Found, place: int) -
     for finding in result.findings:
         answers.codes[place].append(finding.code)
         told = f"{label}: {finding.message}"
-        answers.findings.append(replace(finding, message=told, where=label))
+        answers.findings.append((place, replace(finding, message=told, where=label)))
 
 
 def _leave_out(question: Question, answers: Settled, found: Found, places: np.ndarray) -> None:

@@ -133,6 +133,7 @@ def test_separation_is_found_in_its_segment_only(link):
     }
     assert_equal(many, "overlap", alone(data[data["segment"] == "overlap"], "y ~ x", link=link))
     codes = {finding.where: finding.code for finding in many.findings}
+    assert list(codes) == sorted(codes)
     assert codes["segment = 'quasi'"] == codes["segment = 'complete'"] == "separation"
     values = {f.where: f.value for f in many.findings if f.code == "separation"}
     assert values == {"segment = 'complete'": 12, "segment = 'quasi'": 11}
