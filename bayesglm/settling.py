@@ -153,6 +153,8 @@ def settle(question: Question, found: Found, facts: Facts, status: np.ndarray) -
     good = begun & found.ended & finite
     if flat:
         good &= found.moved <= STILL["float64"]
+        # Without information there may be no optimum either: the exact check decides.
+        good &= np.isfinite(found.cov).all(axis=(1, 2))
     some = found.aliased.any(axis=1) & begun
     aliased = some & (not question.job.drop)
     good &= ~aliased
