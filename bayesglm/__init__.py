@@ -43,6 +43,8 @@ from bayesglm.fit import Fit
 from bayesglm.link import Link
 from bayesglm.loading import load
 from bayesglm.loocv import loo
+from bayesglm.many import fit_many
+from bayesglm.many_fits import ManyFits
 from bayesglm.model import Model
 from bayesglm.networks import Network
 from bayesglm.reporting.document import report
@@ -60,6 +62,7 @@ __all__ = [
     "FormulaError",
     "InferenceError",
     "Link",
+    "ManyFits",
     "Model",
     "Network",
     "SeparationError",
@@ -75,6 +78,7 @@ __all__ = [
     "datasets",
     "decision_curve",
     "diagnose",
+    "fit_many",
     "grid",
     "hypotheses",
     "kfold",

@@ -61,8 +61,8 @@ def column_names(data: Any) -> list[str]:
 
 
 def _unique(names: list[str]) -> list[str]:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
+    if len(set(names)) < len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
         raise DataError(
             explain("column names must be unique", repeated=twice, advice="rename the columns")
         )

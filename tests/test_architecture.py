@@ -60,6 +60,7 @@ FLOORS = {
     "arrays": 2,
     "newdata": 2,
     "datasets": 2,
+    "segments": 2,
     # 3 predictors
     "predictors": 3,
     "neural": 3,
@@ -110,6 +111,11 @@ FLOORS = {
     "fitting": 8,
     "resuming": 8,
     "comparing_links": 8,
+    "many": 8,
+    "many_fits": 8,
+    "segmenting": 8,
+    "screening": 8,
+    "settling": 8,
     "model": 8,
     # 9 showing
     "plots/": 9,
@@ -147,6 +153,7 @@ SIDEWAYS = {
     "group_priors": {"grouping", "smoothing"},
     "smoothing": {"encoding", "formulas", "grouping"},
     "newdata": {"frames", "rows", "design", "merging", "grouping"},
+    "segments": {"frames", "merging"},
     "neural": {"predictors"},
     "grouped": {"predictors"},
     "spec": {"networks"},
@@ -175,6 +182,10 @@ SIDEWAYS = {
     "comparing": {"loocv", "resampling"},
     "checking": {"effects/", "loocv", "resampling", "scoring"},
     "comparing_links": {"fitting"},
+    "many": {"screening", "segmenting", "settling", "many_fits"},
+    "many_fits": {"model"},
+    "segmenting": {"many_fits", "settling"},
+    "screening": {"fitting", "many_fits", "segmenting", "settling"},
     "reporting/": {"plots/"},
     "model": {"fitting"},
     "resuming": {"fitting"},
@@ -212,6 +223,8 @@ SHARED = {
         "evaluation",
         "importance",
         "checkpoint",
+        "stacked",
+        "batched",
     },
     "effects": {
         "answers",
@@ -234,6 +247,8 @@ GATHERING = {
 }
 # The words of the options are those that these two understand.
 SIBLINGS = {
+    "inference.screened": {"inference.segmented"},
+    "inference.weighed": {"inference.segmented"},
     "inference.marginal": {"inference.bordered"},
     "inference.multilevel": {
         *("inference.covariance", "inference.marginal", "inference.mode", "inference.starting"),

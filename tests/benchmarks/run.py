@@ -1,7 +1,7 @@
 """Benchmarks against other libraries: ``uv run python tests/benchmarks/run.py [part ...]``.
 
-Parts: posterior, mle, links, scaling, merged, answers, groups, gradients, or all (the default). The
-first run makes an environment for the peers (`peers.txt`) in ``.benchmarks/``. Every contestant runs in a fresh
+Parts: posterior, mle, links, scaling, merged, answers, groups, many, gradients, or all (the
+default). The first run makes an environment for the peers (`peers.txt`) in ``.benchmarks/``. Every contestant runs in a fresh
 process for each size, ours and the peers' taking turns; nothing else should run meanwhile. The
 whole takes hours; ``--quick`` is a smoke run at sizes that say nothing about speed.
 """
@@ -19,6 +19,7 @@ import answers
 import grouped
 import likelihood
 import links
+import many
 import merged
 import posterior
 import scaling
@@ -41,6 +42,7 @@ PARTS = {
     "merged": merged.run,
     "answers": answers.run,
     "groups": grouped.run,
+    "many": many.run,
     "gradients": gradients,
 }
 

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["LEVELS", "categorical", "compressed", "correlated", "grouped"]
+__all__ = ["LEVELS", "categorical", "compressed", "correlated", "grouped", "segmented"]
 
 # Correlation of any two predictors.
 RHO = 0.7
@@ -71,6 +71,19 @@ def grouped(n: int, p: int, groups: int, seed: int) -> pd.DataFrame:
     eta = -0.5 + X @ beta + 0.7 * rng.normal(size=groups)[g]
     y = (rng.uniform(size=n) < 1 / (1 + np.exp(-eta))).astype(np.int8)
     return pd.DataFrame(X, columns=[f"x{j + 1}" for j in range(p)]).assign(g=g, y=y)
+
+
+def segmented(segments: int, n: int, p: int, seed: int) -> pd.DataFrame:
+    """Return ``y``, ``x1``, ... and ``segment``: n rows in each, with coefficients of its own."""
+    import pandas as pd
+
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(segments, n, p))
+    beta, base = rng.normal(0, 0.5, (segments, p)), rng.normal(-0.5, 0.5, (segments, 1))
+    eta = base + np.einsum("snp,sp->sn", X, beta)
+    y = (rng.uniform(size=eta.shape) < 1 / (1 + np.exp(-eta))).astype(np.int8)
+    frame = pd.DataFrame(X.reshape(-1, p), columns=[f"x{j + 1}" for j in range(p)])
+    return frame.assign(segment=np.repeat(np.arange(segments), n), y=y.ravel())
 
 
 def compressed(frame: pd.DataFrame) -> pd.DataFrame:

@@ -161,7 +161,24 @@ def grouped(request: dict, fit: Callable, read: Callable) -> Iterator[dict]:
         del frame, result
 
 
-TASKS: dict[str, Callable] = {"fits": fits, "loop": loop, "merged": merged, "grouped": grouped}
+def many(request: dict, fit: Callable, read: Callable) -> Iterator[dict]:
+    """Fit the same formula in many segments of a table, or in a sample of them."""
+    formula = "y ~ " + " + ".join(f"x{j + 1}" for j in range(request["p"]))
+    for number in range(2):
+        seed = request["seed"] + number
+        frame = simulate.segmented(request["segments"], request["n"], request["p"], seed)
+        seconds, result = timed(fit, formula, frame, request["sample"])
+        yield {**seconds, **numbers(read(result))}
+        del frame, result
+
+
+TASKS: dict[str, Callable] = {
+    "fits": fits,
+    "loop": loop,
+    "merged": merged,
+    "grouped": grouped,
+    "many": many,
+}
 
 if __name__ == "__main__":
     main()

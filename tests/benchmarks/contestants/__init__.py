@@ -30,6 +30,11 @@ CONTESTANTS: dict[str, Contestant] = {
     "bayesglm mle": Contestant("own", "own", "mle", {}, OWN),
     "bayesglm groups mle": Contestant("own", "own", "grouped", {"method": "mle"}, OWN),
     "bayesglm groups nuts": Contestant("own", "own", "grouped", {"method": "nuts"}, OWN),
+    "bayesglm many": Contestant("own", "own", "many", {}, OWN),
+    "statsmodels loop": Contestant("own", "maximum", "loop", {}, ("statsmodels", "pandas")),
+    "statsmodels loop, arrays": Contestant(
+        "own", "maximum", "loop", {"arrays": True}, ("statsmodels", "numpy")
+    ),
     "bambi groups": Contestant("peers", "samplers", "grouped", {}, ("bambi", "pymc")),
     "bambi groups nutpie": Contestant(
         "peers", "samplers", "grouped", {"method": "nutpie"}, ("bambi", "nutpie")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["glm", "glum", "logit", "sklearn"]
+__all__ = ["glm", "glum", "logit", "loop", "sklearn"]
 
 
 def logit() -> tuple[Callable, Callable]:
@@ -61,6 +61,38 @@ def glum() -> tuple[Callable, Callable]:
         return np.concatenate([[model.intercept_], model.coef_]), errors
 
     return fit, _read
+
+
+def loop(arrays: bool = False) -> tuple[Callable, Callable]:
+    """Fit some segments of a table one by one by ``statsmodels`` Logit."""
+    import statsmodels.api as sm
+
+    def fit(formula: str, frame: Any, sample: int) -> Any:
+        predictors = formula.split("~")[1].replace("+", " ").split()
+        found = []
+        for _, rows in frame[frame["segment"] < sample].groupby("segment"):
+            result = sm.Logit(rows["y"], sm.add_constant(rows[predictors])).fit(disp=0)
+            found.append((result.params, result.bse, result.pvalues))
+        return found
+
+    def fit_arrays(formula: str, frame: Any, sample: int) -> Any:
+        predictors = formula.split("~")[1].replace("+", " ").split()
+        X, y = sm.add_constant(frame[predictors].to_numpy()), frame["y"].to_numpy()
+        rows = int((frame["segment"] == 0).sum())
+        found = []
+        for begin in range(0, sample * rows, rows):
+            part = slice(begin, begin + rows)
+            result = sm.Logit(y[part], X[part]).fit(disp=0)
+            found.append((result.params, result.bse, result.pvalues))
+        return found
+
+    def read(found: Any) -> dict[str, np.ndarray]:
+        return {
+            "coef": np.array([np.asarray(params) for params, _, _ in found]),
+            "se": np.array([np.asarray(errors) for _, errors, _ in found]),
+        }
+
+    return (fit_arrays if arrays else fit), read
 
 
 def _read(result: Any) -> dict[str, np.ndarray]:

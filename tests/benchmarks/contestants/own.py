@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["draws", "grouped", "mle", "table"]
+__all__ = ["draws", "grouped", "many", "mle", "table"]
 
 SEED = 1
 
@@ -61,6 +61,22 @@ def grouped(method: str) -> tuple[Callable, Callable]:
         return bg.Model(formula, frame).fit(method, seed=SEED)
 
     return fit, _read_grouped
+
+
+def many() -> tuple[Callable, Callable]:
+    """Fit a formula in each segment of a table, and tabulate; read those that the loops fit."""
+    import bayesglm as bg
+
+    def fit(formula: str, frame: Any, sample: int) -> Any:
+        found = bg.fit_many(formula, frame, by="segment")
+        return found, found.table, sample
+
+    def read(result: Any) -> dict[str, np.ndarray]:
+        found, _, sample = result
+        errors = np.sqrt(np.diagonal(found.cov, axis1=1, axis2=2))
+        return {"coef": found.theta[:sample], "se": errors[:sample]}
+
+    return fit, read
 
 
 def _read_grouped(fit: Any) -> dict[str, Any]:
