@@ -19,6 +19,7 @@ from bayesglm.implied import target_of
 from bayesglm.inference.checkpoint import Checkpoint
 from bayesglm.inference.options import check_options, steps_of
 from bayesglm.inference.run import run
+from bayesglm.inference.sharding import mesh_of, over
 from bayesglm.intervals import check_interval, profiled
 from bayesglm.packing import pack
 from bayesglm.progress import bar
@@ -71,6 +72,7 @@ def fit_model(
         check_interval(errors["ci"], spec, method, errors, chosen.get("bias_reduction"))
     chosen |= errors
     path = chosen.pop("checkpoint", None)
+    mesh = mesh_of(chosen)
     dropped: tuple[Finding, ...] = ()
     if chosen.pop("aliased", "error") == "drop":
         design, priors, dropped = left_out(spec, design, priors)
@@ -85,7 +87,7 @@ def fit_model(
     try:
         with bar(method, steps, progress=progress if steps else False) as report:
             result = run(
-                target_of(spec, design, priors, flat=method == "mle", **words),
+                over(target_of(spec, design, priors, flat=method == "mle", **words), mesh),
                 method,
                 chosen,
                 seed=seed,

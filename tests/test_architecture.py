@@ -26,6 +26,7 @@ FLOORS = {
     "errors": 0,
     "precision": 0,
     "files": 0,
+    "processes": 0,
     # 1 mathematics
     "link_functions": 1,
     "link_quantiles": 1,
@@ -63,6 +64,7 @@ FLOORS = {
     "grouped": 3,
     # 4 the model, written once
     "generative": 4,
+    "shards": 4,
     # 5 inference
     "inference/": 5,
     # 6 what came out
@@ -142,6 +144,7 @@ SIDEWAYS = {
     "smoothing": {"encoding", "formulas", "grouping"},
     "newdata": {"frames", "rows", "design", "merging", "grouping"},
     "neural": {"predictors"},
+    "shards": {"generative"},
     "grouped": {"predictors"},
     "spec": {"networks"},
     "predicting": {"group_effects"},
@@ -199,6 +202,7 @@ SHARED = {
         "target",
         "aliasing",
         "result",
+        "sharding",
         "newton",
         "evaluation",
         "importance",

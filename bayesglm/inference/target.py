@@ -16,7 +16,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -30,9 +29,12 @@ from bayesglm.merging import merge
 from bayesglm.neural import Neural, bind
 from bayesglm.precision import dtype
 from bayesglm.predictors import Flat, Linear, LinearPart, Site, stack
+from bayesglm.shards import on_device
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from jax.sharding import Mesh
 
     from bayesglm.design import Design
     from bayesglm.families import Family
@@ -103,6 +105,8 @@ class Target:
         Whether every population-level prior is flat (maximum likelihood).
     precision : str
         ``"float64"`` or ``"float32"``.
+    mesh : Mesh or None
+        The devices that the rows are spread over; see `bayesglm.shards`.
     """
 
     structure: Structure
@@ -123,11 +127,12 @@ class Target:
     flat_priors: bool
     precision: str
     device: Data | None = None
+    mesh: Mesh | None = None
 
     @property
     def arrays(self) -> Data:
         """The data as JAX arrays; to be asked for inside the precision scope of a method."""
-        return on_device(self.data) if self.device is None else self.device
+        return on_device(self.data, self.mesh) if self.device is None else self.device
 
     def placed(self) -> Target:
         """Return the target with its JAX arrays made once, inside the precision scope."""
@@ -266,13 +271,6 @@ class Target:
         if self.intercept:
             jacobian[0, 1 : 1 + self.p] = -self.center
         return jacobian
-
-
-def on_device(data: Any) -> Any:
-    """Return the arrays of a tree as JAX arrays; on a CPU aligned ones share their memory."""
-    leaves, tree = jax.tree.flatten(data)
-    # One call for all of them: a call costs more than a small array.
-    return jax.tree.unflatten(tree, jax.device_put([np.asarray(leaf) for leaf in leaves]))
 
 
 def _real(distribution: Distribution) -> bool:

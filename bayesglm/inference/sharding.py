@@ -1,0 +1,83 @@
+"""A target whose rows lie on several devices, and what must be asked of all processes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bayesglm import processes
+from bayesglm.errors import SpecificationError, explain
+from bayesglm.matrices import pad_rows
+from bayesglm.shards import as_mesh, lengthened, local
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+    from jax.sharding import Mesh
+
+    from bayesglm.inference.target import Target
+
+__all__ = ["local_total", "mesh_of", "over", "total"]
+
+
+def mesh_of(options: MutableMapping[str, Any]) -> Mesh | None:
+    """Take the mesh out of the options of a fit.
+
+    Raises
+    ------
+    SpecificationError
+        If it is no mesh, or does not go with another option.
+    """
+    mesh = as_mesh(options.pop("mesh", None))
+    if mesh is not None and options.get("batch_size") is not None:
+        raise SpecificationError(
+            explain(
+                "mini-batches are chosen from the rows of one device",
+                batch_size=options["batch_size"],
+                advice="leave out batch_size, or mesh",
+            )
+        )
+    if processes.several(mesh) and options.get("validation") is not None:
+        raise SpecificationError(
+            explain(
+                "held-out rows are chosen from the rows of one process",
+                validation=options["validation"],
+                advice="leave out validation",
+            )
+        )
+    return mesh
+
+
+def over(target: Target, mesh: Mesh | None) -> Target:
+    """Return the target with its rows spread over the devices of a mesh.
+
+    Rows of weight 0 fill the parts up to one length; in every process as many, so that each has the
+    rows of as many devices.
+    """
+    if mesh is None:
+        return target
+    devices = len(mesh.local_devices)
+    rows = len(target.data.y)
+    if processes.several(mesh):
+        rows = max(processes.gather(rows))
+    rows = -(-rows // devices) * devices
+    return replace(
+        target,
+        data=lengthened(target.data, rows),
+        copies=None if target.copies is None else pad_rows(target.copies, rows, fill=1.0),
+        mesh=mesh,
+        device=None,
+    )
+
+
+def total(target: Target, rows: Any) -> float:
+    """Return the sum of numbers of the rows held here, and in all other processes."""
+    own = float(np.sum(rows))
+    return float(processes.total(own)) if processes.several(target.mesh) else own
+
+
+def local_total(target: Target, rows: Any) -> float:
+    """Return the sum of an array over rows, on whatever devices, in double precision."""
+    return total(target, np.asarray(local(rows), float))
