@@ -6,17 +6,55 @@ Every function is a meeting: it returns when all processes have called it.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import jax
 import numpy as np
 
-__all__ = ["gather", "gather_bytes", "several", "total"]
+from bayesglm.errors import InferenceError, explain
+
+__all__ = ["gather", "gather_bytes", "index", "meeting", "several", "total"]
+
+# What errors of collective operations say when a connection breaks.
+LOST = ("gloo", "connection", "closed by peer", "collective", "coordination", "deadline")
 
 
 def several(mesh: Any) -> bool:
     """Whether a mesh spreads rows over more than one process."""
     return mesh is not None and len({device.process_index for device in mesh.devices.flat}) > 1
+
+
+def index() -> int:
+    """Return which process this is."""
+    return jax.process_index()
+
+
+@contextmanager
+def meeting(mesh: Any) -> Iterator[None]:
+    """Say in words what happened where a process does not come to a meeting.
+
+    Raises
+    ------
+    InferenceError
+        If another process has ended or cannot be reached.
+    """
+    try:
+        yield
+    except (jax.errors.JaxRuntimeError, ValueError) as error:
+        told = str(error).splitlines()[0] if str(error) else ""
+        if not several(mesh) or not any(word in told.lower() for word in LOST):
+            raise
+        raise InferenceError(
+            explain(
+                f"another process has ended, or cannot be reached: {told}",
+                process=index(),
+                processes=jax.process_count(),
+                advice="look at the messages of the others, and start all of them again; with "
+                "checkpoint= a sampler goes on where it was",
+            )
+        ) from error
 
 
 def gather_bytes(raw: bytes) -> list[bytes]:

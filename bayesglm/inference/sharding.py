@@ -13,7 +13,7 @@ from bayesglm.matrices import pad_rows
 from bayesglm.shards import as_mesh, lengthened, local
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import Callable, Mapping, MutableMapping
 
     from jax.sharding import Mesh
 
@@ -50,21 +50,32 @@ def mesh_of(options: MutableMapping[str, Any]) -> Mesh | None:
     return mesh
 
 
-def over(target: Target, mesh: Mesh | None) -> Target:
-    """Return the target with its rows spread over the devices of a mesh.
+def over(build: Callable[..., Target], words: Mapping[str, Any], mesh: Mesh | None) -> Target:
+    """Build a target and spread its rows over the devices of a mesh.
 
     Rows of weight 0 fill the parts up to one length; in every process as many, so that each has the
     rows of as many devices.
     """
+    target = build(**words)
     if mesh is None:
         return target
     devices = len(mesh.local_devices)
     rows = len(target.data.y)
     if processes.several(mesh):
-        rows = max(processes.gather(rows))
+        told = processes.gather((rows, target.merged))
+        if len({merged for _, merged in told}) > 1:
+            # Merged rows leave out a constant of the density: all do, or none.
+            return over(build, {**words, "merged": False}, mesh)
+        rows = max(each for each, _ in told)
     rows = -(-rows // devices) * devices
+    left_out, coefficient = target.left_out, target.log_coefficient
+    if processes.several(mesh):
+        coefficient = float(processes.total(coefficient))
+        left_out = coefficient if target.merged else 0.0
     return replace(
         target,
+        left_out=left_out,
+        log_coefficient=coefficient,
         data=lengthened(target.data, rows),
         copies=None if target.copies is None else pad_rows(target.copies, rows, fill=1.0),
         mesh=mesh,

@@ -404,7 +404,7 @@ def build(
         center=center,
         offset_center=float(priors.offset_center),
         sd=np.where(sd > 0, sd, 1.0),
-        effective=float(np.sum(design.weights * design.trials)),
+        effective=design.effective,
         log_coefficient=coefficient,
         merged=together,
         left_out=coefficient if together else 0.0,
