@@ -85,7 +85,12 @@ def fit_model(
     if chosen.pop("aliased", "error") == "drop":
         design, priors, dropped = left_out(spec, design, priors)
     if path is not None and checkpoint is None:
-        checkpoint = _new_checkpoint(Path(path), spec, design, priors, seed, chosen)
+        own = processes.own_path(path) if several else Path(path)
+        checkpoint = _new_checkpoint(own, spec, design, priors, seed, chosen)
+    if several and checkpoint is not None and checkpoint.saved is not None:
+        with processes.meeting(mesh):
+            # The processes were not stopped at the same step.
+            checkpoint.saved = processes.first(*checkpoint.saved)
     # Mini-batches and held-out rows are of the rows as they came.
     words: dict[str, Any] = {"merged": not {"batch_size", "validation"} & set(chosen)}
     if errors.get("cluster") is not None:

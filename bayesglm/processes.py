@@ -6,8 +6,10 @@ Every function is a meeting: it returns when all processes have called it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,7 +17,7 @@ import numpy as np
 
 from bayesglm.errors import InferenceError, explain
 
-__all__ = ["gather", "gather_bytes", "index", "meeting", "several", "total"]
+__all__ = ["first", "gather", "gather_bytes", "index", "meeting", "own_path", "several", "total"]
 
 # What errors of collective operations say when a connection breaks.
 LOST = ("gloo", "connection", "closed by peer", "collective", "coordination", "deadline")
@@ -72,6 +74,23 @@ def gather_bytes(raw: bytes) -> list[bytes]:
 def gather(value: Any) -> list[Any]:
     """Return the plain data (what JSON can say) that each process gave, in their order."""
     return [json.loads(each) for each in gather_bytes(json.dumps(value).encode())]
+
+
+def first(
+    words: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return the words and arrays that process 0 gave."""
+    raw = BytesIO()
+    if index() == 0:
+        np.savez(raw, allow_pickle=False, **arrays)
+    with np.load(BytesIO(gather_bytes(raw.getvalue())[0]), allow_pickle=False) as file:
+        found = {name: file[name] for name in file.files}
+    return gather(dict(words))[0], found
+
+
+def own_path(path: Any) -> Path:
+    """Return the path of the file of this process: ``run.npz`` is ``run.0.npz`` in process 0."""
+    return Path(path).with_stem(f"{Path(path).stem}.{index()}")
 
 
 def total(values: Any) -> np.ndarray:
