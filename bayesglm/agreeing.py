@@ -7,6 +7,7 @@ of them together. Means and variances are put together exactly (Chan, Golub & Le
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
@@ -107,8 +108,8 @@ def _words(spec: Spec, design: Design, options: Mapping[str, Any]) -> dict[str, 
         "formula": None if design.formula is None else design.formula.text,
         "link": spec.link.label,
         "family": spec.family.name,
-        "prior": repr(spec.prior),
-        "options": repr(sorted((name, repr(value)) for name, value in options.items())),
+        "prior": _plain(spec.prior),
+        "options": {name: _plain(value) for name, value in sorted(options.items())},
         "aggregated": design.aggregated,
         "intercept": design.intercept,
         "outcome": asdict(design.outcome),
@@ -122,6 +123,20 @@ def _words(spec: Spec, design: Design, options: Mapping[str, Any]) -> dict[str, 
             order = list(getattr(dtype, "categories", ()))
             found["columns"][name] = asdict(column) | {"order": [_json(v) for v in order]}
     return found
+
+
+def _plain(value: Any) -> str:
+    """Return what a word of the user's is, in words that are the same in every process."""
+    if isinstance(value, Mapping):
+        return str({str(key): _plain(each) for key, each in value.items()})
+    if isinstance(value, np.ndarray):
+        return str(value.tolist())
+    parameters = getattr(value, "arg_constraints", None)
+    if parameters is not None:
+        return (
+            f"{type(value).__name__} {[(n, _plain(getattr(value, n, None))) for n in parameters]}"
+        )
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
 
 
 def _json(value: Any) -> Any:
@@ -147,6 +162,10 @@ def _refuse(spec: Spec, design: Design, options: Mapping[str, Any]) -> None:
         wrong, advice = 'separation="warn"', 'use prior="weak" and fit("map")'
     elif options.get("ci") == "profile":
         wrong, advice = 'ci="profile"', "use the Wald interval"
+    known = {} if design.encoding is None else design.encoding.columns
+    for name, column in known.items():
+        if not all(isinstance(_json(level), (str, int, float)) for level in column.levels):
+            wrong, advice = f"categories of {name!r} that are no text or numbers", "make them text"
     if wrong:
         raise SpecificationError(
             explain(f"{wrong} cannot be spread over several processes yet", advice=advice)
