@@ -88,8 +88,10 @@ def distributed(
             raise SpecificationError(explain(f"{name} must be whole seconds", **{name: seconds}))
     if jax.distributed.is_initialized():
         raise SpecificationError(explain("the processes have been brought together already"))
-    # On CPUs sums over processes go through gloo; it has no effect elsewhere.
+    # On CPUs sums over processes go through gloo, one after the other: two programs under way at
+    # once would mix up their sums. Neither has an effect elsewhere.
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
     try:
         jax.distributed.initialize(
             address,

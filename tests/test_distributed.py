@@ -89,7 +89,7 @@ def start(body: str, *, count: int = 2, timeout: int = 60) -> list[subprocess.Po
     ]
 
 
-def end(processes: list[subprocess.Popen], *, limit: int = 300) -> list[tuple[int, str, str]]:
+def end(processes: list[subprocess.Popen], *, limit: int = 600) -> list[tuple[int, str, str]]:
     """Wait for all; return status, output and errors of each."""
     begin, ended = time.monotonic(), []
     try:
@@ -101,6 +101,16 @@ def end(processes: list[subprocess.Popen], *, limit: int = 300) -> list[tuple[in
             process.kill()
             process.wait()
     return ended
+
+
+def wait_for(word: str, processes: list[subprocess.Popen]) -> None:
+    """Read what processes print until each has said a word."""
+    for process in processes:
+        while True:
+            line = process.stdout.readline()
+            assert line, process.stderr.read()[-3_000:]
+            if line.strip() == word:
+                break
 
 
 def run(body: str, **words) -> list[dict]:
@@ -246,9 +256,8 @@ model.fit("nuts", mesh="auto", draws=100_000, progress=False)
 def test_a_process_that_dies_ends_the_others(dying):
     processes = start(LONG, timeout=20)
     try:
-        for process in processes:
-            assert "going" in (process.stdout.readline(), process.stdout.readline())[-1] or True
-        time.sleep(5)
+        wait_for("going", processes)
+        time.sleep(2)
         processes[dying].kill()
         begin = time.monotonic()
         ended = end(processes, limit=60)
@@ -260,8 +269,6 @@ def test_a_process_that_dies_ends_the_others(dying):
     assert status != 0
     # Of the first process the others learn through JAX, which ends them by itself.
     assert "another process has ended" in err or "another task died" in err
-    if dying == 1:
-        assert "InferenceError" in err or "another task died" in err
 
 
 @pytest.mark.slow
@@ -269,7 +276,8 @@ def test_a_process_that_dies_ends_the_others(dying):
 def test_a_process_without_a_sign_of_life_ends_the_others():
     processes = start(LONG, timeout=10)
     try:
-        time.sleep(20)
+        wait_for("going", processes)
+        time.sleep(2)
         os.kill(processes[1].pid, signal.SIGSTOP)
         begin = time.monotonic()
         _, err = processes[0].communicate(timeout=60)

@@ -24,7 +24,7 @@ from jax import Array
 from bayesglm.errors import SpecificationError, explain, suggest
 from bayesglm.generative import Data, Structure, eta_at, log_density, log_prior
 from bayesglm.inference.newton import curvature
-from bayesglm.inference.sharding import total
+from bayesglm.inference.sharding import largest, total, totals
 from bayesglm.precision import scope
 from bayesglm.shards import on_rows
 
@@ -292,10 +292,10 @@ def _sandwich_meat(
             sampling=sampling,
         )
         if target.cluster is not None:
-            groups = int(target.cluster.max()) + 1
+            groups = largest(target, int(target.cluster.max())) + 1
             codes = np.zeros(len(live), np.int32)
             codes[: target.n] = target.cluster
-            present = len(np.unique(codes[live]))
+            present = int((totals(target, np.bincount(codes[live], minlength=groups)) > 0).sum())
             if present < 2:
                 raise SpecificationError(
                     explain("clustered errors need two clusters at least", clusters=present)

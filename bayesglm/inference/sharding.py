@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from bayesglm.inference.target import Target
 
-__all__ = ["local_total", "mesh_of", "over", "total"]
+__all__ = ["largest", "local_total", "mesh_of", "over", "total", "totals"]
 
 
 def mesh_of(options: MutableMapping[str, Any]) -> Mesh | None:
@@ -81,6 +81,16 @@ def over(build: Callable[..., Target], words: Mapping[str, Any], mesh: Mesh | No
         mesh=mesh,
         device=None,
     )
+
+
+def largest(target: Target, value: int) -> int:
+    """Return the largest number that a process has."""
+    return max(processes.gather(value)) if processes.several(target.mesh) else value
+
+
+def totals(target: Target, values: np.ndarray) -> np.ndarray:
+    """Return the sums of an array over processes."""
+    return processes.total(values) if processes.several(target.mesh) else values
 
 
 def total(target: Target, rows: Any) -> float:
