@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -355,6 +356,26 @@ found["nobs"] = fit.nobs
 def test_one_process_alone():
     body = 'both("mle", "y ~ a + b + g", "mle")\nfound["mle"] = found["mle"]'
     same(run(body, count=1))
+
+
+@pytest.mark.slow
+def test_the_command_of_the_documentation(tmp_path):
+    page = (ROOT / "docs" / "howto" / "sharding.md").read_text(encoding="utf-8")
+    (script,) = re.findall(r"```python\n(import bayesglm as bg\n\nme = .*?)```", page, re.DOTALL)
+    (command,) = re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
+    (shown,) = re.findall(r"```text\n(100000 .*?)```", page, re.DOTALL)
+    (tmp_path / "fit_parts.py").write_text(script)
+    command = command.replace("12355", str(free_port())).replace("python ", f"{sys.executable} ")
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+    )
+    assert shown in done.stdout
 
 
 @pytest.mark.parametrize(
