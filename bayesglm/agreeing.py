@@ -104,7 +104,7 @@ def _same(told: Sequence[Mapping[str, Any]], *names: str) -> None:
 def _words(spec: Spec, design: Design, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the words of a model and what was learned of its columns, as plain data."""
     _refuse(spec, design, options)
-    found = {
+    found: dict[str, Any] = {
         "formula": None if design.formula is None else design.formula.text,
         "link": spec.link.label,
         "family": spec.family.name,
@@ -221,7 +221,7 @@ def _encoded(design: Design, told: Sequence[Mapping[str, Any]]) -> Design:
     words = used(structure, encoding, formula, {})
     matrix = designs.encode(encoding, formula, design.frame, {})
     live, mass = design.weights > 0, design.weights * design.trials
-    given = (matrix, encoding.terms, mass, live, words, None)
+    given: tuple[Any, ...] = (matrix, encoding.terms, mass, live, words, None)
     if isinstance(matrix, Repeated):
         copies = np.bincount(matrix.rows, weights=live, minlength=len(matrix.values))
         sums = np.bincount(matrix.rows, weights=mass, minlength=len(matrix.values))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import jax
 
@@ -18,9 +19,11 @@ ENVIRONMENT = {
     "num_processes": "JAX_NUM_PROCESSES",
     "process_id": "JAX_PROCESS_ID",
 }
+SETTINGS = {"jax_cpu_collectives_implementation": "gloo", "jax_cpu_enable_async_dispatch": False}
 
 
-class Process(NamedTuple):
+@dataclass(frozen=True)
+class Process:
     """Which process this is, and of how many."""
 
     index: int
@@ -85,13 +88,14 @@ def distributed(
         )
     for name, seconds in (("timeout", timeout), ("wait", wait)):
         if not isinstance(seconds, int) or seconds < 1:
-            raise SpecificationError(explain(f"{name} must be whole seconds", **{name: seconds}))
+            got: dict[str, Any] = {name: seconds}
+            raise SpecificationError(explain(f"{name} must be whole seconds", **got))
     if jax.distributed.is_initialized():
         raise SpecificationError(explain("the processes have been brought together already"))
     # On CPUs sums over processes go through gloo, one after the other: two programs under way at
     # once would mix up their sums. Neither has an effect elsewhere.
-    jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    jax.config.update("jax_cpu_enable_async_dispatch", False)
+    for setting, choice in SETTINGS.items():
+        jax.config.update(setting, choice)  # type: ignore[no-untyped-call]
     try:
         jax.distributed.initialize(
             address,
@@ -146,7 +150,7 @@ def _leave() -> None:
 
 def _whole(name: str, value: int | None, *, least: int) -> int | None:
     """Return a whole number, from the environment if absent."""
-    given: object = value if value is not None else os.environ.get(ENVIRONMENT[name])
+    given: Any = value if value is not None else os.environ.get(ENVIRONMENT[name])
     if given is None:
         return None
     try:
@@ -154,7 +158,6 @@ def _whole(name: str, value: int | None, *, least: int) -> int | None:
     except ValueError:
         found = -1
     if found < least:
-        raise SpecificationError(
-            explain(f"{name} must be a whole number, {least} or more", **{name: given})
-        )
+        got = {name: given}
+        raise SpecificationError(explain(f"{name} must be a whole number, {least} or more", **got))
     return found

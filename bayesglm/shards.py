@@ -7,7 +7,7 @@ an all-reduce where a sum goes over rows.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -41,10 +41,11 @@ class SplitColumns(NamedTuple):
     @property
     def shape(self) -> tuple[int, int]:
         """Columns and rows."""
-        one = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), self.parts
-        )
-        columns, rows = one.shape
+        # Every array of a part has an axis of devices first.
+        if isinstance(self.parts, DenseColumns):
+            _, columns, rows = self.parts.values.shape
+        else:
+            columns, rows = self.parts.center.shape[1], self.parts.columns.shape[1]
         return (columns, rows * self._count)
 
     @property
@@ -187,12 +188,13 @@ def _cut(leaf: Any, axis: int, count: int) -> np.ndarray:
 
 def _put(values: np.ndarray, axis: int, mesh: Mesh) -> Array:
     """Place an array on a mesh, cut along an axis; -1: whole on every device."""
-    shape, spec = list(values.shape), PartitionSpec()
+    shape, spec = list(values.shape), PartitionSpec()  # type: ignore[no-untyped-call]
     if axis >= 0:
         shape[axis] *= mesh.size // len(mesh.local_devices)
-        spec = PartitionSpec(*[None] * axis, AXIS)
+        spec = PartitionSpec(*[None] * axis, AXIS)  # type: ignore[no-untyped-call]
     sharding = NamedSharding(mesh, spec)
-    return jax.make_array_from_process_local_data(sharding, values, tuple(shape))
+    make: Any = jax.make_array_from_process_local_data
+    return cast("Array", make(sharding, values, tuple(shape)))
 
 
 def on_rows(values: np.ndarray, mesh: Mesh | None) -> Array:

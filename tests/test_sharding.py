@@ -164,12 +164,11 @@ def test_draws(devices):
 model = bg.Model("y ~ a + b", frame)
 both("laplace", model, "laplace")
 both("svi", model, "svi", steps=300)
-one, several = both("nuts", model, "nuts", draws=500, seed=3)
-chains = [fit.result.flat_draws for fit in (one, several)]
-found = {name: value for name, value in found.items()}
-found["first"] = float(abs(chains[0][:, 0] - chains[1][:, 0]).max())
+both("nuts", model, "nuts", draws=500, seed=3)
+few = [model.fit("nuts", draws=3, warmup=2, mesh=mesh, progress=False) for mesh in (None, {devices})]
+found["first"] = float(abs(few[0].result.flat_draws - few[1].result.flat_draws).max())
 """
-    found = run(body, devices=devices)
+    found = run(body.replace("{devices}", str(devices)), devices=devices)
     assert found.pop("first") < 1e-6
     for name, (one, several) in found.items():
         errors = np.array(one["errors"])
@@ -194,7 +193,7 @@ class Stopped(Exception):
     pass
 
 def counted(self, words, arrays):
-    if count[0] >= 18:
+    if count[0] >= 3:
         raise Stopped
     count[0] += 1
     write(self, words, arrays)
