@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import jax.numpy as jnp
 import numpy as np
 
+from bayesglm import processes
 from bayesglm.errors import InferenceError, SeparationError, explain
 from bayesglm.inference.aliasing import aliases
 from bayesglm.inference.sharding import total
@@ -69,6 +70,14 @@ def _eta(target: Target, flat: np.ndarray) -> np.ndarray:
 
 def _by_linear_programming(target: Target) -> np.ndarray:
     """Return the point whose least distance s to the ends of the domain is largest."""
+    if processes.several(target.mesh):
+        raise InferenceError(
+            explain(
+                "a start inside the link's domain cannot be found from the rows of one process",
+                link=target.structure.link.name,
+                advice="give init=, with every probability inside [0, 1]",
+            )
+        )
     from scipy.optimize import linprog
 
     k = len(target.places)
