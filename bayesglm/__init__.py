@@ -21,6 +21,7 @@ from bayesglm.calibration import simulation_based_calibration
 from bayesglm.checking import calibration_curve, loo_pit, predictive_check
 from bayesglm.comparing import compare
 from bayesglm.comparing_links import compare_links
+from bayesglm.connecting import distributed
 from bayesglm.effects.comparison import comparisons
 from bayesglm.effects.hypothesis import hypotheses
 from bayesglm.effects.prediction import predictions
@@ -78,6 +79,7 @@ __all__ = [
     "datasets",
     "decision_curve",
     "diagnose",
+    "distributed",
     "fit_many",
     "grid",
     "hypotheses",

@@ -83,6 +83,8 @@ class Design:
     findings : tuple of Finding
     given : tuple of str
         The terms as they came, where some were left out since.
+    elsewhere : (int, float)
+        Rows of positive weight, and their weights times trials, that other processes hold.
     """
 
     matrix: Any
@@ -107,6 +109,7 @@ class Design:
     given: tuple[str, ...] = ()
     groups: tuple[Grouping, ...] = ()
     smooths: tuple[Smooth, ...] = ()
+    elsewhere: tuple[int, float] = (0, 0.0)
 
     @property
     def varying(self) -> tuple[Grouping | Smooth, ...]:
@@ -125,8 +128,8 @@ class Design:
 
     @property
     def nobs(self) -> int:
-        """Rows with positive weight."""
-        return int((self.weights > 0).sum())
+        """Rows with positive weight, those that other processes hold among them."""
+        return int((self.weights > 0).sum()) + self.elsewhere[0]
 
     @property
     def different(self) -> int:
@@ -135,8 +138,8 @@ class Design:
 
     @property
     def effective(self) -> float:
-        """Sum of weights times trials."""
-        return float(np.sum(self.weights * self.trials))
+        """Sum of weights times trials, over the rows of all processes."""
+        return float(np.sum(self.weights * self.trials)) + self.elsewhere[1]
 
     @property
     def index(self) -> Any:
@@ -182,6 +185,10 @@ class Design:
         DataError
             If there is no such column, or a value is missing.
         """
+        return self.clusters(name)[0]
+
+    def clusters(self, name: str) -> tuple[np.ndarray, Any]:
+        """Return the values of a column as codes, and what each code stands for."""
         import pandas as pd
 
         if self.frame is not None and name in self.frame.columns:
@@ -191,10 +198,10 @@ class Design:
         else:
             values = frames.select(self.source, [name])[name]
             values = values if self.kept is None else values[self.kept]
-        codes, _ = pd.factorize(values)
+        codes, labels = pd.factorize(values)
         if (codes < 0).any():
             raise DataError(explain(f"the column {name!r} has missing values"))
-        return np.asarray(codes, dtype=np.int32)
+        return np.asarray(codes, dtype=np.int32), labels
 
 
 def build(

@@ -121,6 +121,10 @@ class Estimates:
         """Twice the log likelihood ratio to the saturated model (RSS for ``gaussian``)."""
         if self.spec.family.has_sigma:
             return 2 * self.loss * self.design.effective
+        if self.design.elsewhere[0]:
+            raise SpecificationError(
+                explain("the deviance needs the rows of all processes", advice="use loglik")
+            )
         y, t, w = self.design.y, self.design.trials, self.design.weights
         from scipy.special import xlogy
 

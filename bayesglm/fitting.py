@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bayesglm import processes
+from bayesglm.agreeing import agree, agreed_codes
 from bayesglm.convergence import diagnose_draws
 from bayesglm.errors import Finding, SeparationError, SpecificationError, Status, explain
 from bayesglm.findings import given_up, left_out, of_data, without_end
@@ -19,6 +22,7 @@ from bayesglm.implied import target_of
 from bayesglm.inference.checkpoint import Checkpoint
 from bayesglm.inference.options import check_options, steps_of
 from bayesglm.inference.run import run
+from bayesglm.inference.sharding import mesh_of, over
 from bayesglm.intervals import check_interval, profiled
 from bayesglm.packing import pack
 from bayesglm.progress import bar
@@ -71,21 +75,37 @@ def fit_model(
         check_interval(errors["ci"], spec, method, errors, chosen.get("bias_reduction"))
     chosen |= errors
     path = chosen.pop("checkpoint", None)
+    mesh = mesh_of(chosen)
     dropped: tuple[Finding, ...] = ()
+    several = processes.several(mesh)
+    if several:
+        with processes.meeting(mesh):
+            design, priors = agree(spec, design, chosen | {"method": method, "seed": seed})
+        progress = progress if processes.index() == 0 else False
     if chosen.pop("aliased", "error") == "drop":
         design, priors, dropped = left_out(spec, design, priors)
     if path is not None and checkpoint is None:
-        checkpoint = _new_checkpoint(Path(path), spec, design, priors, seed, chosen)
+        own = processes.own_path(path) if several else Path(path)
+        checkpoint = _new_checkpoint(own, spec, design, priors, seed, chosen)
+    if several and checkpoint is not None and checkpoint.saved is not None:
+        with processes.meeting(mesh):
+            # The processes were not stopped at the same step.
+            checkpoint.saved = processes.first(*checkpoint.saved)
     # Mini-batches and held-out rows are of the rows as they came.
     words: dict[str, Any] = {"merged": not {"batch_size", "validation"} & set(chosen)}
     if errors.get("cluster") is not None:
-        words["cluster"] = design.cluster(errors["cluster"])
+        name = errors["cluster"]
+        words["cluster"] = agreed_codes(design, name) if several else design.cluster(name)
     steps = steps_of(method, chosen, networks=bool(spec.add))
     # What one compiled call finishes needs no bar.
     try:
-        with bar(method, steps, progress=progress if steps else False) as report:
+        with (
+            processes.meeting(mesh),
+            bar(method, steps, progress=progress if steps else False) as report,
+        ):
+            build = partial(target_of, spec, design, priors, flat=method == "mle")
             result = run(
-                target_of(spec, design, priors, flat=method == "mle", **words),
+                over(build, words, mesh),
                 method,
                 chosen,
                 seed=seed,
@@ -94,6 +114,9 @@ def fit_model(
                 checkpoint=checkpoint,
             )
     except SeparationError as error:
+        if several:
+            # What separates the outcome cannot be told from the rows held here.
+            raise
         raise without_end(spec, design, priors, method, error) from None
     if result.status == Status.SEPARATED:
         result = given_up(spec, design, result)
@@ -115,7 +138,7 @@ def fit_model(
         *profile,
         *diagnose_draws(fit),
         *_pseudo_likelihood(spec, design, method),
-        *of_data(spec, design, priors, result),
+        *(() if several else of_data(spec, design, priors, result)),
     )
     options = result.options
     if result.draws or spec.add:

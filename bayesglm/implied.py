@@ -17,7 +17,7 @@ from bayesglm.priors import Baseline, Priors
 from bayesglm.shape_priors import resolve_shape
 from bayesglm.spec import Spec
 
-__all__ = ["PriorEta", "priors_of", "target_of", "with_data"]
+__all__ = ["PriorEta", "baseline_of", "priors_of", "target_of", "with_data"]
 
 # Rows for which it is shown what the priors of networks imply.
 ROWS = 100
@@ -48,18 +48,25 @@ def target_of(spec: Spec, design: Design, priors: Priors, **words: Any) -> Targe
     )
 
 
-def priors_of(spec: Spec, design: Design) -> Priors:
-    """Work the priors out; a wrong word is refused before anything is fitted."""
+def baseline_of(design: Design) -> Baseline:
+    """Return what priors need to know of the rows of a design."""
     w = design.weights * design.trials
     share = design.y / design.trials
     mean = float(np.average(share, weights=w))
-    baseline = Baseline(
-        rows=design.nobs,
+    return Baseline(
+        rows=int((w > 0).sum()),
         offset_mean=float(np.average(design.offset, weights=w)),
         y_sd=float(np.sqrt(np.average((share - mean) ** 2, weights=w))),
         y_mean_rows=float(share[w > 0].mean()),
-        y_sd_rows=float(share[w > 0].std(ddof=1)) if design.nobs > 1 else 0.0,
+        y_sd_rows=float(share[w > 0].std(ddof=1)) if (w > 0).sum() > 1 else 0.0,
     )
+
+
+def priors_of(spec: Spec, design: Design, baseline: Baseline | None = None) -> Priors:
+    """Work the priors out; a wrong word is refused before anything is fitted.
+
+    ``baseline`` is `baseline_of` the design if absent.
+    """
     if spec.shape and design.varying:
         raise SpecificationError(
             explain(
@@ -78,7 +85,7 @@ def priors_of(spec: Spec, design: Design) -> Priors:
         family=spec.family,
         intercept=design.intercept,
         center=spec.center,
-        baseline=baseline,
+        baseline=baseline_of(design) if baseline is None else baseline,
     )
     if isinstance(spec.prior, dict) and len(rest) < len(spec.prior) and "custom" not in found.name:
         found = replace(found, name=f"custom, else {found.name}")

@@ -324,7 +324,9 @@ class Model:
             ``nuts``: ``checkpoint`` (a new ``.npz`` file; `bayesglm.resume` goes on with it).
             Ctrl-C keeps the draws that all chains have finished, with a finding.
             Every method: ``aliased`` ("error": columns that are combinations of others are refused
-            under flat priors, noted under proper ones; "drop": left out, as R does).
+            under flat priors, noted under proper ones; "drop": left out, as R does), ``mesh``
+            ("auto", a number of devices, or a `jax.sharding.Mesh` of one axis: the rows are spread
+            over these devices, and over the processes of `bayesglm.distributed`).
 
         Returns
         -------

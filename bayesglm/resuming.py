@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from bayesglm import processes
 from bayesglm.errors import BayesGLMWarning, Finding, StorageError, explain
 from bayesglm.fitting import fit_model, versions
 from bayesglm.inference.checkpoint import read
 from bayesglm.packing import unpack
+from bayesglm.shards import as_mesh
 
 if TYPE_CHECKING:
     from bayesglm.fit import Fit
@@ -19,7 +21,11 @@ __all__ = ["resume"]
 
 
 def resume(
-    path: Any, custom: Mapping[str, Any] | None = None, *, progress: bool | None = None
+    path: Any,
+    custom: Mapping[str, Any] | None = None,
+    *,
+    mesh: Any = None,
+    progress: bool | None = None,
 ) -> Fit:
     """Go on with a run of ``model.fit("nuts", checkpoint=path)`` that was stopped.
 
@@ -33,6 +39,9 @@ def resume(
         The checkpoint.
     custom : mapping, optional
         Links, modules and functions of your own by their names, as for `bayesglm.load`.
+    mesh : Mesh, int or "auto", optional
+        The devices, as for `bayesglm.Model.fit`; of several processes each reads its own file. On
+        others than before the draws are as good, but not the same.
     progress : bool, optional
         Show a progress bar; by default on a terminal and in a notebook.
 
@@ -55,7 +64,8 @@ def resume(
     >>> bool((bg.resume(path).coef == fit.coef).all())
     True
     """
-    checkpoint = read(path)
+    over = as_mesh(mesh)
+    checkpoint = read(processes.own_path(path) if processes.several(over) else path)
     told = checkpoint.told
     try:
         model, options, seed = checkpoint.head["model"], dict(told["options"]), int(told["seed"])
@@ -70,7 +80,7 @@ def resume(
         design,
         priors,
         "nuts",
-        options,
+        options | {"mesh": over},
         seed=seed,
         progress=progress,
         checkpoint=checkpoint,

@@ -32,6 +32,13 @@ def recomputed(fit: Fit, cov: str, information: str, cluster: str | None) -> np.
         raise SpecificationError(
             explain("a network's likelihood gives no standard errors", advice=NETWORK_ERRORS)
         )
+    if fit.design.elsewhere[0]:
+        raise SpecificationError(
+            explain(
+                "other standard errors need the rows of all processes",
+                advice='ask for them in the fit, as fit("mle", cov=..., cluster=..., mesh=...)',
+            )
+        )
     if fit.design.varying:
         raise SpecificationError(
             explain(

@@ -26,6 +26,7 @@ FLOORS = {
     "errors": 0,
     "precision": 0,
     "files": 0,
+    "processes": 0,
     # 1 mathematics
     "link_functions": 1,
     "link_quantiles": 1,
@@ -67,6 +68,7 @@ FLOORS = {
     "grouped": 3,
     # 4 the model, written once
     "generative": 4,
+    "shards": 4,
     # 5 inference
     "inference/": 5,
     # 6 what came out
@@ -116,12 +118,14 @@ FLOORS = {
     "segmenting": 8,
     "screening": 8,
     "settling": 8,
+    "agreeing": 7,
     "model": 8,
     # 9 showing
     "plots/": 9,
     "reporting/": 9,
     # 10 doors
     "caching": 10,
+    "connecting": 10,
     "estimator": 10,
     "cli": 10,
     "__main__": 10,
@@ -135,6 +139,7 @@ SIDEWAYS = {
     "shaped": {"link", "student_t_tails"},
     "links": {"link", "link_functions", "link_quantiles", "shaped"},
     "families": {"link", "shaped"},
+    "processes": {"errors"},
     "presets": {"priors"},
     "columns": {"priors"},
     "priors": {"merging", "group_priors"},
@@ -155,6 +160,7 @@ SIDEWAYS = {
     "newdata": {"frames", "rows", "design", "merging", "grouping"},
     "segments": {"frames", "merging"},
     "neural": {"predictors"},
+    "shards": {"generative"},
     "grouped": {"predictors"},
     "spec": {"networks"},
     "predicting": {"group_effects", "link_shapes"},
@@ -191,7 +197,7 @@ SIDEWAYS = {
     "resuming": {"fitting"},
     "__main__": {"cli"},
     "cli": {"caching"},
-    "__init__": {"caching"},
+    "__init__": {"caching", "connecting"},
 }
 # Helpers of a noun name its class in their annotations, and only there.
 ANNOTATIONS = {
@@ -219,6 +225,7 @@ SHARED = {
         "result",
         "coordinates",
         "rowwise",
+        "sharding",
         "newton",
         "evaluation",
         "importance",

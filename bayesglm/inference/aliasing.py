@@ -14,6 +14,7 @@ import numpy as np
 from jax import Array
 
 from bayesglm.generative import Data
+from bayesglm.inference.sharding import total
 from bayesglm.precision import scope
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def aliases(target: Target) -> tuple[Alias, ...]:
     with scope(target.precision):
         gram = np.asarray(_gram(target.arrays), float)[:k, :k]
     size = np.sqrt(np.diagonal(gram))
-    live = float((target.data.weights > 0).sum())
+    live = total(target, target.data.weights > 0)
     first = int(target.intercept)
     center = np.concatenate([np.zeros(first), target.center])
     empty = size <= CONSTANT * np.abs(center) * np.sqrt(live)

@@ -24,7 +24,9 @@ from jax import Array
 from bayesglm.errors import SpecificationError, explain, suggest
 from bayesglm.generative import Data, Structure, eta_at, log_density, log_prior
 from bayesglm.inference.newton import curvature
+from bayesglm.inference.sharding import largest, total, totals
 from bayesglm.precision import scope
+from bayesglm.shards import on_rows
 
 if TYPE_CHECKING:
     from bayesglm.inference.target import Target
@@ -276,7 +278,7 @@ def _sandwich_meat(
     sampling = weights_kind == "sampling"
     live = np.asarray(target.data.weights) > 0
     rows = live if target.copies is None else live * target.copies
-    n = float(rows.sum()) if sampling else target.effective
+    n = total(target, rows) if sampling else target.effective
     with scope(target.precision):
         data = target.arrays
         number = data.y.dtype
@@ -286,19 +288,19 @@ def _sandwich_meat(
             jnp.asarray(flat, number),
             jnp.asarray(1.0 if sigma is None else sigma, number),
             jnp.asarray(bread, number),
-            None if target.copies is None else jnp.asarray(target.copies, number),
+            None if target.copies is None else on_rows(target.copies.astype(number), target.mesh),
             sampling=sampling,
         )
         if target.cluster is not None:
-            groups = int(target.cluster.max()) + 1
+            groups = largest(target, int(target.cluster.max())) + 1
             codes = np.zeros(len(live), np.int32)
             codes[: target.n] = target.cluster
-            present = len(np.unique(codes[live]))
+            present = int((totals(target, np.bincount(codes[live], minlength=groups)) > 0).sum())
             if present < 2:
                 raise SpecificationError(
                     explain("clustered errors need two clusters at least", clusters=present)
                 )
-            meat = _cluster_meat(data, signed, jnp.asarray(codes), groups=groups)
+            meat = _cluster_meat(data, signed, on_rows(codes, target.mesh), groups=groups)
             # Clusters are counted in rows with sampling weights, else in copies.
             return np.asarray(meat, float) * present / (present - 1) * (n - 1) / (n - k)
         power = {"HC2": 1, "HC3": 2}.get(cov, 0)

@@ -12,7 +12,9 @@ import numpy as np
 from jax import Array
 
 from bayesglm.generative import Data, Structure, eta_at, log_prior, pointwise, reported
+from bayesglm.inference.sharding import local_total
 from bayesglm.precision import scope
+from bayesglm.shards import local
 
 if TYPE_CHECKING:
     from bayesglm.inference.target import Target
@@ -42,8 +44,8 @@ def relative_to(target: Target, flat: np.ndarray) -> Target:
     with scope(target.precision):
         point = jnp.asarray(flat, target.data.y.dtype)
         rows = _evaluate(target.structure, target.arrays, point)[1]
-        total = float(np.sum(np.asarray(rows, float)))
-        host = np.asarray(rows)
+        total = local_total(target, rows)
+        host = local(rows)
     data = target.data._replace(reference=host)  # type: ignore[arg-type]
     return replace(target, data=data, left_out=target.left_out + total, device=None).placed()
 
@@ -63,7 +65,7 @@ def evaluate(target: Target, flat: np.ndarray) -> dict[str, Any]:
         found, rows, prior = _evaluate(target.structure, data, point)
         values = {name: np.asarray(value, float) for name, value in found.items()}
         # Summed in double, whatever the precision of the rows.
-        loglik = float(np.sum(np.asarray(rows, float)))
+        loglik = local_total(target, rows)
         loglik += target.log_coefficient if target.merged else 0.0
     theta = values["beta"][: target.p]
     if target.intercept:

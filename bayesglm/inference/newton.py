@@ -26,7 +26,9 @@ from bayesglm.errors import InferenceError, Status, explain
 from bayesglm.generative import Data, Structure, log_density, log_prior
 from bayesglm.inference.rowwise import Rows, derivatives, gram, information, row_log_prob, split
 from bayesglm.inference.rowwise import gradient as gradient_of
+from bayesglm.inference.sharding import total
 from bayesglm.precision import scope
+from bayesglm.shards import local
 
 if TYPE_CHECKING:
     from bayesglm.inference.target import Target
@@ -325,9 +327,9 @@ def _status(state: _State, tolerance: float) -> Status:
 
 def _at_boundary(target: Target, data: Data, flat: Array) -> bool:
     """Return whether some row's eta touches the end of the link's domain."""
-    eta = np.asarray(data.offset + data.parts[0].matrix.dot(flat))[np.asarray(data.weights) > 0]
+    eta = local(data.offset + data.parts[0].matrix.dot(flat))[target.data.weights > 0]
     lower, upper = target.structure.link.domain
-    return bool((eta - lower).min() < NEAR or (upper - eta).min() < NEAR)
+    return total(target, (eta - lower < NEAR) | (upper - eta < NEAR)) > 0
 
 
 @jax.jit
@@ -358,8 +360,8 @@ def least_squares(target: Target) -> Optimum:
     data = target.data
     with scope(target.precision):
         theta, rss = _normal_equations(target.arrays)
-        mass = float(data.weights.sum())
-        spread = float(np.sqrt(np.sum(data.weights * (data.y - data.offset) ** 2) / mass))
+        mass = total(target, data.weights)
+        spread = np.sqrt(total(target, data.weights * (data.y - data.offset) ** 2) / mass)
         # Of aliased columns there is no solution; where one is not needed, any start will do.
         sigma = float(np.sqrt(float(rss) / mass)) if np.isfinite(float(rss)) else spread
         if sigma <= EXACT[target.precision] * spread:

@@ -125,7 +125,7 @@ def sample(
     checkpoint : Checkpoint, optional
         Written block by block; a state in it is where the run goes on.
     together : bool, optional
-        Advance all chains in one program; by default on accelerators.
+        Advance all chains in one program; by default on accelerators, and on several devices.
 
     Returns
     -------
@@ -134,7 +134,8 @@ def sample(
         any; the interrupt goes on where there are none.
     """
     if together is None:
-        together = jax.default_backend() != "cpu"
+        # In threads, programs that talk between devices could wait for one another for ever.
+        together = jax.default_backend() != "cpu" or target.mesh is not None
 
     def tick(done: int, divergences: int, total: int) -> None:
         if report is not None:

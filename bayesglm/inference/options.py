@@ -21,6 +21,7 @@ from bayesglm.inference.variational import GUIDES, STEPS
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from jax.sharding import Mesh
     from numpy.typing import ArrayLike
 
 __all__ = [
@@ -41,6 +42,7 @@ class SharedOptions(TypedDict, total=False):
     """Options of every method; None is an option left out."""
 
     aliased: Literal["error", "drop"] | None
+    mesh: Mesh | int | Literal["auto"] | None
 
 
 class MapOptions(SharedOptions, total=False):

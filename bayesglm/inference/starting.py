@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING
 import jax.numpy as jnp
 import numpy as np
 
+from bayesglm import processes
 from bayesglm.errors import InferenceError, SeparationError, explain
 from bayesglm.inference.aliasing import aliases
+from bayesglm.inference.sharding import total
 from bayesglm.precision import scope
+from bayesglm.shards import local
 
 if TYPE_CHECKING:
     from bayesglm.inference.target import Target
@@ -36,7 +39,7 @@ def start(target: Target) -> np.ndarray:
     flat = np.zeros(target.size)
     data, link = target.data, target.structure.link
     if target.intercept:
-        events = float(np.sum(data.weights * data.y))
+        events = total(target, data.weights * data.y)
         if target.structure.family.has_sigma:
             # A mean of numbers, which need not lie between 0 and 1.
             flat[0] = events / target.effective
@@ -44,7 +47,8 @@ def start(target: Target) -> np.ndarray:
             flat[0] = float(link.eta((events + 0.5) / (target.effective + 1)))
         live = data.weights > 0
         if not link.partial or target.structure.family.has_sigma:
-            flat[0] -= float(np.average(data.offset[live], weights=data.weights[live]))
+            mass = total(target, data.weights[live])
+            flat[0] -= total(target, data.offset[live] * data.weights[live]) / mass
     if link.partial and not target.structure.family.has_sigma and not _feasible(target, flat):
         flat = _by_linear_programming(target)
     return flat
@@ -53,7 +57,7 @@ def start(target: Target) -> np.ndarray:
 def _feasible(target: Target, flat: np.ndarray) -> bool:
     eta = _eta(target, flat)
     lower, upper = target.structure.link.domain
-    return bool((eta > lower).all() and (eta < upper).all())
+    return not total(target, (eta <= lower) | (eta >= upper))
 
 
 def _eta(target: Target, flat: np.ndarray) -> np.ndarray:
@@ -61,11 +65,19 @@ def _eta(target: Target, flat: np.ndarray) -> np.ndarray:
     with scope(target.precision):
         matrix = target.arrays.parts[0].matrix
         eta = matrix.dot(jnp.asarray(flat[: matrix.shape[0]], target.data.y.dtype))
-        return (np.asarray(eta, float) + target.data.offset)[target.data.weights > 0]
+        return (local(eta).astype(float) + target.data.offset)[target.data.weights > 0]
 
 
 def _by_linear_programming(target: Target) -> np.ndarray:
     """Return the point whose least distance s to the ends of the domain is largest."""
+    if processes.several(target.mesh):
+        raise InferenceError(
+            explain(
+                "a start inside the link's domain cannot be found from the rows of one process",
+                link=target.structure.link.name,
+                advice="give init=, with every probability inside [0, 1]",
+            )
+        )
     from scipy.optimize import linprog
 
     k = len(target.places)
@@ -120,7 +132,7 @@ def refuse_impossible(target: Target, *, one_outcome: bool = True) -> None:
         For more coefficients than rows, or aliased columns.
     """
     data = target.data
-    events = float(np.sum(data.weights * data.y))
+    events = total(target, data.weights * data.y)
     single = not target.structure.family.has_sigma and events in (0.0, target.effective)
     if single and one_outcome:
         which = "no events" if events == 0 else "events only"
@@ -136,7 +148,7 @@ def refuse_impossible(target: Target, *, one_outcome: bool = True) -> None:
     found = aliases(target)
     if not found:
         return
-    rows, k = int((data.weights > 0).sum()), len(target.places)
+    rows, k = int(total(target, data.weights > 0)), len(target.places)
     advice = (
         'use aliased="drop", drop them yourself, or use a proper prior with fit("map") or "nuts"'
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from numpyro.distributions import Distribution, ImproperUniform, biject_to, constraints
@@ -20,9 +19,12 @@ from bayesglm.neural import Neural, bind
 from bayesglm.precision import dtype
 from bayesglm.predictors import Flat, Linear, LinearPart, Site, stack
 from bayesglm.shaped import SUPPORTS
+from bayesglm.shards import on_device
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from jax.sharding import Mesh
 
     from bayesglm.design import Design
     from bayesglm.families import Family
@@ -75,6 +77,8 @@ class Target:
         Whether every population-level prior is flat (maximum likelihood).
     precision : str
         ``"float64"`` or ``"float32"``.
+    mesh : Mesh or None
+        The devices that the rows are spread over; see `bayesglm.shards`.
     """
 
     structure: Structure
@@ -95,11 +99,12 @@ class Target:
     flat_priors: bool
     precision: str
     device: Data | None = None
+    mesh: Mesh | None = None
 
     @property
     def arrays(self) -> Data:
         """The data as JAX arrays; to be asked for inside the precision scope of a method."""
-        return on_device(self.data) if self.device is None else self.device
+        return on_device(self.data, self.mesh) if self.device is None else self.device
 
     def placed(self) -> Target:
         """Return the target with its JAX arrays made once, inside the precision scope."""
@@ -245,13 +250,6 @@ class Target:
         return jacobian
 
 
-def on_device(data: Any) -> Any:
-    """Return the arrays of a tree as JAX arrays; on a CPU aligned ones share their memory."""
-    leaves, tree = jax.tree.flatten(data)
-    # One call for all of them: a call costs more than a small array.
-    return jax.tree.unflatten(tree, jax.device_put([np.asarray(leaf) for leaf in leaves]))
-
-
 def _real(distribution: Distribution) -> bool:
     return distribution.support in (constraints.real, constraints.real_vector)
 
@@ -387,7 +385,7 @@ def build(
         center=center,
         offset_center=float(priors.offset_center),
         sd=np.where(sd > 0, sd, 1.0),
-        effective=float(np.sum(design.weights * design.trials)),
+        effective=design.effective,
         log_coefficient=coefficient,
         merged=together,
         left_out=coefficient if together else 0.0,

@@ -1,6 +1,6 @@
 """Benchmarks against other libraries: ``uv run python tests/benchmarks/run.py [part ...]``.
 
-Parts: posterior, mle, links, scaling, merged, answers, groups, many, gradients, or all (the
+Parts: posterior, mle, links, scaling, merged, answers, groups, many, sharding, gradients, or all (the
 default). The first run makes an environment for the peers (`peers.txt`) in ``.benchmarks/``. Every contestant runs in a fresh
 process for each size, ours and the peers' taking turns; nothing else should run meanwhile. The
 whole takes hours; ``--quick`` is a smoke run at sizes that say nothing about speed.
@@ -23,6 +23,7 @@ import many
 import merged
 import posterior
 import scaling
+import sharding
 
 __all__ = ["main"]
 
@@ -43,6 +44,7 @@ PARTS = {
     "answers": answers.run,
     "groups": grouped.run,
     "many": many.run,
+    "sharding": sharding.run,
     "gradients": gradients,
 }
 
