@@ -241,9 +241,9 @@ def test_resampling_scores_and_comparison(few):
 
 
 def hand_written(X, y):
-    df = numpyro.sample("df", dist.Gamma(2.0, 0.1))
+    df = numpyro.sample("df", dist.Gamma(10.0, 1.0))
     lam = numpyro.sample("lapse", dist.Beta(1.0, 9.0))
-    b = numpyro.sample("b", dist.Normal(0, 3).expand((3,)))
+    b = numpyro.sample("b", dist.Normal(0, 2).expand((3,)))
     # F of Student's t as a mixture of normals: no betainc is needed.
     with numpyro.plate("rows", len(y)):
         scale = numpyro.sample("scale", dist.Gamma(df / 2, df / 2))
@@ -254,7 +254,10 @@ def hand_written(X, y):
 @pytest.mark.slow
 def test_the_posterior_is_that_of_a_hand_written_model(few):
     # Means and mean squares within 4.5 Monte Carlo errors: 10 numbers, a false alarm in 15,000.
-    prior = {"x": dist.Normal(0, 3), "z": dist.Normal(0, 3), "Intercept": dist.Normal(0, 3)}
+    # Few degrees of freedom and large slopes go together, up to where both samplers lose the way.
+    prior = dict.fromkeys(("x", "z", "Intercept"), dist.Normal(0, 2)) | {
+        "df": dist.Gamma(10.0, 1.0)
+    }
     model = bg.Model("y ~ x + z", few, link="student_t", lapse=True, prior=prior, center=False)
     fit = model.fit("nuts", draws=2_000, seed=1)
     X = np.column_stack([np.ones(len(few)), few["x"], few["z"]])

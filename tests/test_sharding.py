@@ -95,6 +95,15 @@ both("HC3", model, "mle", cov="HC3")
 
 
 @pytest.mark.slow
+def test_learned_shapes():
+    body = """
+both("lapse", bg.Model("y ~ a + b", frame, lapse=True), "map")
+both("robit", bg.Model("y ~ a + b", frame, link="student_t"), "map")
+"""
+    same(run(body, devices=2), tolerance=1e-8)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("devices", [2, 4])
 def test_optima(devices):
     body = """
