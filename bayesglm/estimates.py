@@ -120,11 +120,7 @@ class Estimates:
         """Twice the log likelihood ratio to the saturated model (RSS for ``gaussian``)."""
         if self.spec.family.has_sigma:
             return 2 * self.loss * self.design.effective
-        y, t, w = self.design.y, self.design.trials, self.design.weights
-        from scipy.special import xlogy
-
-        saturated = np.sum(w * (xlogy(y, y / t) + xlogy(t - y, (t - y) / t)))
-        return float(2 * (saturated + self.loss * self.design.effective))
+        return float(2 * (self.design.saturated + self.loss * self.design.effective))
 
     def _only_mle(self, name: str) -> None:
         if self.method != "mle":

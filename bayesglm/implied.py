@@ -14,6 +14,7 @@ from bayesglm.inference.target import Target, build
 from bayesglm.presets import resolve
 from bayesglm.priors import Baseline, Priors
 from bayesglm.spec import Spec
+from bayesglm.streaming.streamed import StreamedDesign
 
 __all__ = ["PriorEta", "priors_of", "target_of", "with_data"]
 
@@ -48,16 +49,7 @@ def target_of(spec: Spec, design: Design, priors: Priors, **words: Any) -> Targe
 
 def priors_of(spec: Spec, design: Design) -> Priors:
     """Work the priors out; a wrong word is refused before anything is fitted."""
-    w = design.weights * design.trials
-    share = design.y / design.trials
-    mean = float(np.average(share, weights=w))
-    baseline = Baseline(
-        rows=design.nobs,
-        offset_mean=float(np.average(design.offset, weights=w)),
-        y_sd=float(np.sqrt(np.average((share - mean) ** 2, weights=w))),
-        y_mean_rows=float(share[w > 0].mean()),
-        y_sd_rows=float(share[w > 0].std(ddof=1)) if design.nobs > 1 else 0.0,
-    )
+    baseline = design.baseline if isinstance(design, StreamedDesign) else _baseline(design)
     groups, rest = resolve_groups(spec.prior, design.varying, spec.link)
     found = resolve(
         rest,
@@ -73,8 +65,30 @@ def priors_of(spec: Spec, design: Design) -> Priors:
     return with_data(replace(found, groups=groups), spec, design)
 
 
+def _baseline(design: Design) -> Baseline:
+    """Return what priors need to know of the rows."""
+    w = design.weights * design.trials
+    share = design.y / design.trials
+    mean = float(np.average(share, weights=w))
+    live = w > 0
+    copies = live.astype(float) if design.copies is None else live * design.copies
+    mean_rows = float(np.average(share, weights=copies))
+    square = float(np.sum(copies * (share - mean_rows) ** 2))
+    return Baseline(
+        rows=design.nobs,
+        offset_mean=float(np.average(design.offset, weights=w)),
+        y_sd=float(np.sqrt(np.average((share - mean) ** 2, weights=w))),
+        y_mean_rows=mean_rows,
+        y_sd_rows=float(np.sqrt(square / (design.nobs - 1))) if design.nobs > 1 else 0.0,
+    )
+
+
 def with_data(priors: Priors, spec: Spec, design: Design) -> Priors:
     """Return the priors, able to say what they imply for p on the rows with weight > 0."""
+    if isinstance(design, StreamedDesign):
+        if design.sample is None:
+            return priors
+        design = design.sample
     priors = priors.with_rows(design.matrix, design.offset, design.weights > 0)
     if not (design.inputs or design.varying):
         return priors

@@ -57,6 +57,7 @@ FLOORS = {
     "arrays": 2,
     "newdata": 2,
     "datasets": 2,
+    "streaming/": 2,
     # 3 predictors
     "predictors": 3,
     "neural": 3,
@@ -86,6 +87,7 @@ FLOORS = {
     "loading": 6,
     "packing": 6,
     "progress": 6,
+    "streamed_target": 6,
     # 7 questions
     "convergence": 7,
     "separation": 7,
@@ -104,6 +106,7 @@ FLOORS = {
     "checking": 7,
     # 8 the noun users hold
     "fitting": 8,
+    "fitting_streamed": 8,
     "resuming": 8,
     "comparing_links": 8,
     "model": 8,
@@ -141,6 +144,10 @@ SIDEWAYS = {
     "group_priors": {"grouping", "smoothing"},
     "smoothing": {"encoding", "formulas", "grouping"},
     "newdata": {"frames", "rows", "design", "merging", "grouping"},
+    "streaming/": {
+        *("arithmetic", "design", "encoding", "expressions", "formulas", "frames", "grouping"),
+        *("inputs", "outcome", "priors", "rows", "spec"),
+    },
     "neural": {"predictors"},
     "grouped": {"predictors"},
     "spec": {"networks"},
@@ -156,6 +163,8 @@ SIDEWAYS = {
         *("implied", "standard_errors", "estimates", "group_effects"),
     },
     "loading": {"fit", "storage"},
+    "streamed_target": {"implied", "progress"},
+    "standard_errors": {"streamed_target"},
     "requested": {"datatree"},
     "printing": {"tables", "intervals"},
     "packing": {"datatree", "storage"},
@@ -169,6 +178,7 @@ SIDEWAYS = {
     "checking": {"effects/", "loocv", "resampling", "scoring"},
     "comparing_links": {"fitting"},
     "reporting/": {"plots/"},
+    "fitting": {"fitting_streamed"},
     "model": {"fitting"},
     "resuming": {"fitting"},
     "__main__": {"cli"},
@@ -204,6 +214,7 @@ SHARED = {
         "importance",
         "checkpoint",
     },
+    "streaming": {"source", "streamed"},
     "effects": {
         "answers",
         "drawing",
@@ -219,6 +230,7 @@ SHARED = {
 }
 GATHERING = {
     "inference": {"run", "posterior", "__init__"},
+    "streaming": {"building", "__init__"},
     "effects": {"slope", "__init__"},
     "plots": {"__init__"},
     "reporting": {"document", "__init__"},
@@ -240,6 +252,17 @@ SIBLINGS = {
     "inference.verdicts": {"inference.nuts"},
     "inference.mode": {"inference.optimize", "inference.starting"},
     "inference.bias_reduction": {"inference.ascent", "inference.starting"},
+    "inference.passes": {"inference.covariance"},
+    "inference.streamed": {"inference.passes"},
+    "inference.streamed_errors": {"inference.covariance", "inference.passes"},
+    "inference.streamed_laplace": {
+        *("inference.kernel", "inference.passes", "inference.streamed", "inference.verdicts"),
+    },
+    "streaming.streamed": {"streaming.reader"},
+    "streaming.learning": {
+        *("streaming.compress", "streaming.moments", "streaming.reader", "streaming.sampling"),
+        "streaming.states",
+    },
     "inference.profile": {"inference.ascent"},
     "inference.local": {"inference.optimize", "inference.starting", "inference.training"},
     "inference.options": {
