@@ -161,6 +161,10 @@ class Design:
         """The index of the rows kept (pandas), or None."""
         return None if self.frame is None else self.frame.index
 
+    def no_rows(self) -> DataError:
+        """Return the error for a question about rows that are not here."""
+        return DataError(explain("the fit was saved without its data", advice="give newdata"))
+
     def without(self, names: Collection[str]) -> Design:
         """Return the design without some columns of its matrix."""
         kept = [j for j, term in enumerate(self.terms) if term not in names]

@@ -27,14 +27,13 @@ from bayesglm.inference.result import Result
 from bayesglm.inference.streamed import (
     Summit,
     climb,
-    coefficients,
     least_squares,
     local,
     log_prior_at,
+    to_reported,
 )
-from bayesglm.inference.streamed_errors import covariance_of
 from bayesglm.inference.streamed_laplace import approximate
-from bayesglm.streamed_target import passes_of, reach_of, template_of
+from bayesglm.streamed_target import errors_of, passes_of, reach_of, template_of
 from bayesglm.streaming.streamed import StreamedDesign, known
 
 if TYPE_CHECKING:
@@ -247,43 +246,12 @@ def _mle(
     return Result(method="mle", cov=cov, **numbers)
 
 
-def errors_of(
-    spec: Spec,
-    design: StreamedDesign,
-    passes: Passes,
-    flat: np.ndarray,
-    information: np.ndarray,
-    sigma: float | None,
-    errors: Mapping[str, Any],
-) -> np.ndarray:
-    """Return the covariance of the reported coefficients, in the words of ``errors``."""
-    target = passes.target
-    k = len(target.places)
-    if sigma is not None:
-        n = target.effective
-        sigma = sigma * float(np.sqrt(n / max(n - k, 1)))
-    cluster = errors.get("cluster")
-    if cluster is not None and cluster not in design.reading().source.names:
-        raise SpecificationError(explain("no such column in the files", cluster=cluster))
-    return covariance_of(
-        passes,
-        flat,
-        information,
-        cov=str(errors.get("cov")),
-        sampling=spec.weights_kind == "sampling",
-        rows=design.nobs,
-        sigma=sigma,
-        cluster=cluster,
-        most=design.reading().source.memory // (64 * (k + 8)),
-    )
-
-
 def _map(spec: Spec, design: StreamedDesign, passes: Passes, options: Mapping[str, Any]) -> Result:
     target = passes.target
     summit = _summit(spec, design, passes, options, jacobian=False, expected=False)
     hessian, edge = _hessian(target, summit, jacobian=False), target.at_edge(summit.flat)
     numbers = _numbers(target, summit)
-    jacobian = _to_reported(target, summit.flat)
+    jacobian = to_reported(target, summit.flat)
     inverse = np.linalg.inv(hessian) if np.isfinite(hessian).all() else hessian
     cov = jacobian @ inverse @ jacobian.T
     findings = list(_aliased(summit))
@@ -304,22 +272,8 @@ def _map(spec: Spec, design: StreamedDesign, passes: Passes, options: Mapping[st
 
 
 def _hessian(target: Target, summit: Summit, *, jacobian: bool) -> np.ndarray:
-    size = len(summit.information)
-    # At the mode the gradient is that of the prior alone; of real supports it plays no part.
-    flat = Expansion(summit.value, np.zeros(size), summit.information, 0.0)
-    return local(target, summit.flat, flat, jacobian=jacobian)[2]
-
-
-def _to_reported(target: Target, flat: np.ndarray) -> np.ndarray:
-    """Return the derivatives of the reported coefficients by the flat vector."""
-    if target.linear:
-        return target.to_reported()
-    step = 1e-6
-    at = np.stack([flat + sign * step * e for sign in (1, -1) for e in np.eye(len(flat))])
-    c = coefficients(target, at)
-    half = len(flat)
-    slopes = ((c[:half] - c[half:]) / (2 * step)).T
-    return np.asarray(target.to_reported()[:, : len(slopes)] @ slopes)
+    found = Expansion(summit.value, summit.gradient, summit.information, 0.0)
+    return local(target, summit.flat, found, jacobian=jacobian)[2]
 
 
 def _aliased(summit: Summit) -> tuple[Finding, ...]:

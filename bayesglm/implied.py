@@ -35,6 +35,8 @@ class PriorEta:
 
 def target_of(spec: Spec, design: Design, priors: Priors, **words: Any) -> Target:
     """Return a model as inference sees it; ``words`` as for `bayesglm.inference.target.build`."""
+    if design.matrix is None:
+        raise design.no_rows()
     return build(
         design,
         priors,

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from bayesglm.errors import SpecificationError, explain
 from bayesglm.implied import target_of
 from bayesglm.inference.passes import Passes
+from bayesglm.inference.result import Result
+from bayesglm.inference.streamed import coefficients
+from bayesglm.inference.streamed_errors import covariance_of
 from bayesglm.inference.target import Target
 from bayesglm.priors import Priors
 from bayesglm.progress import rows_bar
@@ -18,7 +22,7 @@ from bayesglm.spec import Spec
 from bayesglm.streaming.source import in_order
 from bayesglm.streaming.streamed import StreamedDesign, known
 
-__all__ = ["passes_of", "reach_of", "template_of"]
+__all__ = ["errors_of", "other_errors", "passes_of", "reach_of", "template_of"]
 
 # Rows of the target that stands for all: it has structure, priors and coordinates.
 FEW = 64
@@ -69,3 +73,49 @@ def reach_of(target: Target, design: StreamedDesign) -> np.ndarray:
     ends = np.array([[c.minimum, c.maximum] for c in design.columns]).reshape(-1, 2)
     far = np.abs(ends - target.center[:, None]).max(axis=1)
     return np.concatenate([np.ones(int(target.intercept)), far])
+
+
+def errors_of(
+    spec: Spec,
+    design: StreamedDesign,
+    passes: Passes,
+    flat: np.ndarray,
+    information: np.ndarray,
+    sigma: float | None,
+    errors: Mapping[str, Any],
+) -> np.ndarray:
+    """Return the covariance of the reported coefficients, in the words of ``errors``."""
+    target = passes.target
+    k = len(target.places)
+    if sigma is not None:
+        n = target.effective
+        sigma = sigma * float(np.sqrt(n / max(n - k, 1)))
+    cluster = errors.get("cluster")
+    if cluster is not None and cluster not in design.reading().source.names:
+        raise SpecificationError(explain("no such column in the files", cluster=cluster))
+    return covariance_of(
+        passes,
+        flat,
+        information,
+        cov=str(errors.get("cov")),
+        sampling=spec.weights_kind == "sampling",
+        rows=design.nobs,
+        sigma=sigma,
+        cluster=cluster,
+        most=design.reading().source.memory // (64 * (k + 8)),
+    )
+
+
+def other_errors(
+    spec: Spec, design: StreamedDesign, priors: Priors, result: Result, errors: Mapping[str, Any]
+) -> np.ndarray:
+    """Return other standard errors of a maximum-likelihood estimate, by passes over its rows."""
+    target = template_of(spec, design, priors, flat=True)
+    passes = passes_of(target, design, None)
+    if result.sigma is not None:
+        gram = passes.normal_equations("information")[0]
+        return errors_of(spec, design, passes, result.flat, gram, result.sigma, errors)
+    expected = errors["information"] == "expected"
+    c = coefficients(target, result.flat[None])[0]
+    found = passes.expand(c, "information", expected=expected)
+    return errors_of(spec, design, passes, result.flat, found.information, None, errors)

@@ -10,6 +10,7 @@ centred intercept first, padding last), without binomial coefficients.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -32,8 +33,23 @@ if TYPE_CHECKING:
 __all__ = ["Expansion", "Passes", "Rows"]
 
 WORKERS = 2
+# Rows worked off together: with their matrix they stay in cache.
+CHUNK = 2_048
 # Points whose log likelihood is computed together on a block.
 TOGETHER = 8
+
+
+class Room:
+    """Memory of a thread that one block after the other is laid out in."""
+
+    def __init__(self) -> None:
+        self._matrix = np.empty((0, 0))
+
+    def matrix(self, k: int, rows: int, number: Any) -> np.ndarray:
+        """Return an array (k, rows) with whatever was in it before."""
+        if self._matrix.shape != (k, rows) or self._matrix.dtype != number:
+            self._matrix = aligned((k, rows), number)
+        return self._matrix
 
 
 class Rows(Protocol):
@@ -69,10 +85,43 @@ class Expansion(NamedTuple):
 
 @partial(jax.jit, static_argnames=("structure", "expected"))
 def _expand(
-    structure: Structure, data: Data, c: Array, step: Array, *, expected: bool
+    structure: Structure, data: Data, c: Array, step: Array | None, *, expected: bool
 ) -> tuple[Array, Array, Array, Array]:
-    matrix = data.parts[0].matrix
-    eta = data.offset + matrix.dot(c)
+    """Return value, gradient, information and the largest move, a few thousand rows at a time.
+
+    So the matrix is read once, and what is made of its rows stays in cache.
+    """
+    k, n = data.parts[0].matrix.shape
+    rows = CHUNK if n % CHUNK == 0 else n
+
+    def add(i: Array, total: tuple[Array, ...]) -> tuple[Array, ...]:
+        some = _chunk(data, i * rows, rows)
+        value, gradient, information, moved = total
+        new = _expand_rows(structure, some, c, step, expected=expected)
+        return value + new[0], gradient + new[1], information + new[2], jnp.maximum(moved, new[3])
+
+    zero = jnp.zeros((), c.dtype)
+    start = (zero, jnp.zeros(k, c.dtype), jnp.zeros((k, k), c.dtype), zero)
+    return jax.lax.fori_loop(0, n // rows, add, start)
+
+
+def _chunk(data: Data, begin: Array, rows: int) -> Data:
+    """Return some rows of a block, one after the other."""
+    part = data.parts[0]
+    values = part.matrix.values
+    matrix = DenseColumns(jax.lax.dynamic_slice(values, (0, begin), (values.shape[0], rows)))
+    some = {
+        name: jax.lax.dynamic_slice(getattr(data, name), (begin,), (rows,))
+        for name in ("y", "trials", "weights", "offset")
+    }
+    return data._replace(parts=(part._replace(matrix=matrix),), **some)
+
+
+def _expand_rows(
+    structure: Structure, data: Data, c: Array, step: Array | None, *, expected: bool
+) -> tuple[Array, Array, Array, Array]:
+    values = data.parts[0].matrix.values
+    eta = data.offset + c @ values
 
     def value(e: Array) -> Array:
         return row_log_prob(structure, data, e)
@@ -88,8 +137,10 @@ def _expand(
     if expected:
         information = structure.family.information(eta, data.trials, structure.link)
         curvature = jnp.where(live, data.weights * information, 0.0)
-    moved = jnp.max(jnp.where(live, jnp.abs(matrix.dot(step)), 0.0))
-    return jnp.sum(rows), matrix.sums(first), matrix.gram(curvature), moved
+    moved = jnp.zeros((), c.dtype)
+    if step is not None:
+        moved = jnp.max(jnp.where(live, jnp.abs(step @ values), 0.0))
+    return jnp.sum(rows), values @ first, (values * curvature) @ values.T, moved
 
 
 @partial(jax.jit, static_argnames=("structure",))
@@ -148,14 +199,15 @@ class Passes:
     length: int
     work: Callable[[Callable[[Any], Any], Iterable[Any], int], Iterator[Any]]
 
-    def lay_out(self, rows: Any) -> Data:
-        """Return a block as inference takes it, in arrays of NumPy."""
+    def lay_out(self, rows: Any, room: Room) -> Data:
+        """Return a block as inference takes it, in arrays of NumPy; they lie in ``room``."""
         target, length = self.target, self.length
         part = target.data.parts[0]
         k, number = part.matrix.shape[0], target.data.y.dtype
         first, n = int(target.intercept), len(rows.y)
-        values = aligned((k, length), number)
+        values = room.matrix(k, length, number)
         values[:first] = 1
+        values[first + target.p :] = 0
         if rows.columns is not None:
             for j, column in enumerate(rows.columns):
                 begin = 0
@@ -192,10 +244,12 @@ class Passes:
         self, function: Callable[[Any, Any], Any], label: str, extra: tuple[str, ...] = ()
     ) -> Iterator[Any]:
         """Yield function(data, rows) of every block, in order."""
+        rooms = threading.local()
 
         def one(rows: Any) -> Any:
+            room = rooms.__dict__.setdefault("room", Room())
             with scope(self.target.precision):
-                found = function(jax.device_put(self.lay_out(rows)), rows)
+                found = function(jax.device_put(self.lay_out(rows, room)), rows)
                 # Out of the thread, and before the block's memory is given back, as NumPy.
                 if isinstance(found, tuple):
                     return tuple(np.asarray(part, float) for part in found)
@@ -222,7 +276,7 @@ class Passes:
         """Return the log likelihood with its derivatives at coefficients (k,)."""
         number = self.target.data.y.dtype
         point = np.asarray(c, number)
-        along = np.zeros_like(point) if step is None else np.asarray(step, number)
+        along = None if step is None else np.asarray(step, number)
 
         def one(data: Any, rows: Any) -> Any:
             del rows

@@ -40,6 +40,7 @@ __all__ = [
     "least_squares",
     "local",
     "log_prior_at",
+    "to_reported",
 ]
 
 # Passes of a fit, at most.
@@ -53,8 +54,9 @@ STILL = 2e-9
 class Summit:
     """Where Newton's method ended, with the last pass.
 
-    ``value`` is the log likelihood without binomial coefficients, ``information`` (k, k) that of
-    the likelihood in the coefficients, of the kind asked for.
+    ``value`` is the log likelihood without binomial coefficients, ``gradient`` (k,) and
+    ``information`` (k, k) are those of the likelihood in the coefficients, the latter of the kind
+    asked for.
     """
 
     flat: np.ndarray
@@ -65,6 +67,7 @@ class Summit:
     steps: int
     passes: int
     history: np.ndarray
+    gradient: np.ndarray
     aliased: tuple[Alias, ...] = ()
     sigma: float | None = None
 
@@ -108,6 +111,11 @@ def _coefficients(structure: Structure, few: Data, flat: Array) -> Array:
     return jax.vmap(lambda f: eta_at(structure, few, f))(flat)
 
 
+@partial(jax.jit, static_argnames=("structure",))
+def _slopes(structure: Structure, few: Data, flat: Array) -> Array:
+    return jax.jacobian(lambda f: eta_at(structure, few, f))(flat)
+
+
 @partial(jax.jit, static_argnames=("structure", "jacobian"))
 def _log_priors(structure: Structure, few: Data, flat: Array, *, jacobian: bool) -> Array:
     return jax.vmap(lambda f: log_prior(structure, few, f, jacobian=jacobian))(flat)
@@ -118,6 +126,14 @@ def coefficients(target: Target, flat: np.ndarray) -> np.ndarray:
     with scope(target.precision):
         few = jax.device_put(few_rows(target))
         return np.asarray(_coefficients(target.structure, few, jnp.asarray(flat)), float)
+
+
+def to_reported(target: Target, flat: np.ndarray) -> np.ndarray:
+    """Return the derivatives of the reported coefficients by the flat vector, whatever supports."""
+    with scope(target.precision):
+        few = jax.device_put(few_rows(target))
+        slopes = np.asarray(_slopes(target.structure, few, jnp.asarray(flat)), float)
+    return np.asarray(target.to_reported()[:, : len(slopes)] @ slopes)
 
 
 def log_prior_at(target: Target, flat: np.ndarray, *, jacobian: bool) -> np.ndarray:
@@ -244,6 +260,7 @@ def climb(
             len(history),
             number,
             np.array(history),
+            end.gradient,
             aliased,
         )
     raise (
@@ -364,5 +381,5 @@ def least_squares(passes: Passes) -> Summit:
     flat = np.append(theta, np.log(sigma))
     loss = rss / (2 * target.effective)
     return Summit(
-        flat, Status.CONVERGED, float(value), 0.0, gram, 1, 3, np.array([loss]), (), sigma
+        flat, Status.CONVERGED, float(value), 0.0, gram, 1, 3, np.array([loss]), moment, (), sigma
     )

@@ -116,6 +116,7 @@ def learn_design(
             explain("no rows are left", read=tally.rows, dropped=tally.dropped,
                     weight_0=tally.weightless)
         )  # fmt: skip
+    found.reader = replace(reader, clean=not (tally.dropped or tally.weightless))
     table = found.distinct.table() if found.distinct.alive else None
     if table is not None:
         return _compressed(spec, found, tally, table, context)
@@ -184,7 +185,9 @@ def _compressed(
     )
     more = _sampled(design, found)
     return spec, replace(
-        design, findings=(*tally.findings(), note, *design.findings, *more), source=None
+        design,
+        findings=(*tally.findings(found.reader.columns), note, *design.findings, *more),
+        source=None,
     )
 
 
@@ -239,7 +242,7 @@ def _streamed(
         else ()
     )
     findings = (
-        *tally.findings(),
+        *tally.findings(found.reader.columns),
         *fractional,
         *known(sample.encoding).single_levels(),
         *far_columns(columns),

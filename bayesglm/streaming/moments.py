@@ -45,6 +45,7 @@ class Moments:
         self.low, self.high = np.full(k, np.inf), np.full(k, -np.inf)
         # The values of each column, until there are more than two.
         self._values: list[set[float] | None] = [set() for _ in range(k)]
+        self._room = np.empty(0)
 
     def add(self, columns: Sequence[np.ndarray], mass: np.ndarray | None) -> None:
         """Add a block: k columns of m > 0 rows; ``mass`` (m,) is None where all weights are 1."""
@@ -52,17 +53,22 @@ class Moments:
             return
         n = float(len(columns[0]))
         total = n if mass is None else float(mass.sum())
+        if len(self._room) < n:
+            # Written over by every column: new memory for each would cost more than the sums.
+            self._room = np.empty(int(n))
+        away = self._room[: int(n)]
         share_rows = n / (self.rows + n)
         share = total / (self.mass + total)
         for j, values in enumerate(columns):
             low, high = float(values.min()), float(values.max())
             mean = mean_rows = float(values.mean())
-            away = values - mean
+            np.subtract(values, mean, out=away)
             square = square_rows = float(away @ away)
             if mass is not None:
                 mean = float(mass @ values) / total
-                away = values - mean
-                square = float((mass * away) @ away)
+                np.subtract(values, mean, out=away)
+                np.square(away, out=away)
+                square = float(mass @ away)
             step = mean_rows - self.mean_rows[j]
             self.mean_rows[j] += share_rows * step
             self.square_rows[j] += square_rows + step**2 * self.rows * share_rows

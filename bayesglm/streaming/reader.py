@@ -11,7 +11,7 @@ import numpy as np
 from bayesglm.errors import DataError, Finding, explain
 from bayesglm.streaming.source import Block, Source, located
 
-__all__ = ["Reader", "Tally", "numbers_of"]
+__all__ = ["Reader", "Tally", "is_number", "numbers_of"]
 
 
 @dataclass
@@ -23,11 +23,11 @@ class Tally:
     weightless: int = 0
     counts: dict[str, int] = field(default_factory=dict)
 
-    def findings(self) -> tuple[Finding, ...]:
-        """Return a note of what was left out."""
+    def findings(self, columns: Sequence[str]) -> tuple[Finding, ...]:
+        """Return a note of what was left out, of the columns in their order."""
         found = []
         if self.dropped:
-            told = ", ".join(f"{name} ({count})" for name, count in self.counts.items())
+            told = ", ".join(f"{n} ({self.counts[n]})" for n in columns if n in self.counts)
             found.append(
                 Finding(
                     "dropped",
@@ -63,6 +63,8 @@ class Reader:
         Column of the weights; rows of weight 0 are left out.
     rows : int
         Of a block.
+    clean : bool
+        Whether all rows are known to be complete and to count.
     """
 
     source: Source
@@ -70,6 +72,7 @@ class Reader:
     missing: str
     weights: str | None
     rows: int
+    clean: bool = False
 
     def blocks(
         self,
@@ -92,7 +95,7 @@ class Reader:
         names = list(dict.fromkeys((*self.columns, *extra)))
         for block in self.source.blocks(names, self.rows, report):
             if block.rows:
-                some = self._complete(block, tally)
+                some = block if self.clean else self._complete(block, tally)
                 if some.rows:
                     yield some
 
@@ -158,6 +161,13 @@ def _missing(block: Block, columns: Sequence[str]) -> tuple[np.ndarray | None, d
     return bad, counts
 
 
+def is_number(kind: Any) -> bool:
+    """Whether a type of pyarrow is one of whole or floating numbers."""
+    import pyarrow as pa
+
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
 def numbers_of(column: Any, name: str, block: Block) -> np.ndarray:
     """Return a column of pyarrow as floats, shape (rows,); NaN where it is missing.
 
@@ -169,7 +179,7 @@ def numbers_of(column: Any, name: str, block: Block) -> np.ndarray:
     import pyarrow as pa
 
     kind = column.type
-    plain = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+    plain = is_number(kind) or pa.types.is_boolean(kind)
     if pa.types.is_decimal(kind):
         column, plain = column.cast(pa.float64()), True
     if not plain:

@@ -113,9 +113,13 @@ class Source:
         DataError
             Naming the file.
         """
-        schema, keys = self.dataset.schema, _partition_names(self.dataset)
+        import pyarrow.dataset as ds
+
+        schema = self.dataset.schema
         for fragment in self.dataset.get_fragments():
             own = reading(fragment.path, lambda f=fragment: f.physical_schema)
+            # Columns that come from names of folders.
+            keys = ds.get_partition_keys(fragment.partition_expression)
             for name in columns:
                 if name in keys:
                     continue
@@ -184,6 +188,7 @@ class Source:
         words: dict[str, Any] = {"columns": list(columns), "batch_size": size, "use_threads": True}
         # What is read ahead lies in memory: the row group in hand, a few batches of it.
         words |= {"batch_readahead": 2, "fragment_readahead": 1, "filter": self.filter}
+        words["schema"] = self.dataset.schema
         words["fragment_scan_options"] = ds.ParquetFragmentScanOptions(pre_buffer=False)
         for fragment in self.dataset.get_fragments(filter=self.filter):
             part = known[fragment.path]
@@ -266,12 +271,6 @@ def reading(path: str, what: Callable[[], Any], group: int | None = None) -> Any
         raise DataError(
             explain(f"the file cannot be read, it may be damaged: {told}", **where)
         ) from error
-
-
-def _partition_names(dataset: Any) -> set[str]:
-    """Return the columns that come from names of folders."""
-    partitioning = getattr(dataset, "partitioning", None)
-    return set() if partitioning is None else {str(name) for name in partitioning.schema.names}
 
 
 def in_order[T, R](function: Callable[[T], R], items: Iterable[T], workers: int = 1) -> Iterator[R]:

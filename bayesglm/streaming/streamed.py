@@ -18,13 +18,13 @@ from bayesglm.outcome import respond
 from bayesglm.priors import Baseline
 from bayesglm.rows import offsets, refuse_infinite
 from bayesglm.spec import Spec
-from bayesglm.streaming.reader import Reader, numbers_of
+from bayesglm.streaming.reader import Reader, is_number, numbers_of
 from bayesglm.streaming.source import Block, in_order, located
 
 __all__ = ["Numbers", "Outcomes", "StreamedDesign", "Totals", "block_rows", "is_plain", "known"]
 
 # Rows of a block, at most and at least.
-MOST, LEAST = 131_072, 256
+MOST, LEAST, ROUND = 131_072, 256, 2_048
 # Copies of a block's numbers that may lie in memory at once: read, encoded, laid out, by thread.
 COPIES = 24
 
@@ -147,8 +147,11 @@ class Outcomes:
         """Return the values of the left side, shape (rows,)."""
         plain = self.left.strip("`")
         if self.columns == (plain,):
+            column = block.table.column(plain)
+            if is_number(column.type):
+                return column.to_numpy()
             series = frames.select(block.table, [plain])[plain]
-            return series.to_numpy() if series.dtype.kind in "biuf" else series
+            return series.to_numpy() if series.dtype.kind == "b" else series
         frame = frames.select(block.table, self.columns)
         values = evaluate(self.left, self.text, {str(n): frame[n] for n in frame.columns})
         if np.ndim(values) != 1:
@@ -231,6 +234,18 @@ class StreamedDesign(Design):
         width = len(self.terms) + 4 + (0 if self.reader is None else len(self.reader.columns))
         memory = 0 if self.reader is None else self.reader.source.memory
         return block_rows(memory, width)
+
+    def no_rows(self) -> DataError:
+        """Return the error for a question about each of the rows."""
+        if self.reader is None:
+            return super().no_rows()
+        return DataError(
+            explain(
+                "the rows stay on disk and are read by blocks",
+                rows=self.totals.rows,
+                advice="ask for an average, such as predictions(fit, by=True), or give newdata",
+            )
+        )
 
     def without(self, names: Collection[str]) -> StreamedDesign:
         """Return the design without some columns of its matrix."""
@@ -338,4 +353,5 @@ def block_rows(memory: int, width: int) -> int:
     >>> block_rows(2_000_000_000, 15), block_rows(1_000_000, 15)
     (131072, 347)
     """
-    return int(min(max(memory // (8 * COPIES * max(width, 1)), LEAST), MOST))
+    rows = int(min(max(memory // (8 * COPIES * max(width, 1)), LEAST), MOST))
+    return rows // ROUND * ROUND or rows

@@ -1,6 +1,6 @@
 """Benchmarks against other libraries: ``uv run python tests/benchmarks/run.py [part ...]``.
 
-Parts: posterior, mle, links, scaling, merged, answers, groups, gradients, or all (the default). The
+Parts: posterior, mle, links, scaling, merged, answers, groups, gradients, stream, or all (the default). The
 first run makes an environment for the peers (`peers.txt`) in ``.benchmarks/``. Every contestant runs in a fresh
 process for each size, ours and the peers' taking turns; nothing else should run meanwhile. The
 whole takes hours; ``--quick`` is a smoke run at sizes that say nothing about speed.
@@ -22,6 +22,7 @@ import links
 import merged
 import posterior
 import scaling
+import stream
 
 __all__ = ["main"]
 
@@ -42,6 +43,7 @@ PARTS = {
     "answers": answers.run,
     "groups": grouped.run,
     "gradients": gradients,
+    "stream": stream.run,
 }
 
 
