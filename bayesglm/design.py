@@ -340,8 +340,9 @@ def _assemble(
         known = teacher()[list(formula.right_columns)]
         encoding, matrix, structure = learn(formula, known, context)
     if states is not None and encoding.transforms:
-        encoding, known = replace(encoding, transforms=states(encoding.transforms)), None
-    if known is not rows:
+        encoding = replace(encoding, transforms=states(encoding.transforms))
+        matrix = encoding.apply(rows, context)
+    elif known is not rows:
         matrix = encoding.apply(rows, context)
     if not encoding.names and not added:
         raise DataError(explain("the model has no coefficients", formula=formula.text))

@@ -14,7 +14,7 @@ from bayesglm.inference.target import Target, build
 from bayesglm.presets import resolve
 from bayesglm.priors import Baseline, Priors
 from bayesglm.spec import Spec
-from bayesglm.streaming.streamed import StreamedDesign
+from bayesglm.streaming.streamed import StreamedDesign, known
 
 __all__ = ["PriorEta", "priors_of", "target_of", "with_data"]
 
@@ -51,7 +51,7 @@ def target_of(spec: Spec, design: Design, priors: Priors, **words: Any) -> Targe
 
 def priors_of(spec: Spec, design: Design) -> Priors:
     """Work the priors out; a wrong word is refused before anything is fitted."""
-    baseline = design.baseline if isinstance(design, StreamedDesign) else _baseline(design)
+    baseline = _baseline(design)
     groups, rest = resolve_groups(spec.prior, design.varying, spec.link)
     found = resolve(
         rest,
@@ -69,6 +69,8 @@ def priors_of(spec: Spec, design: Design) -> Priors:
 
 def _baseline(design: Design) -> Baseline:
     """Return what priors need to know of the rows."""
+    if isinstance(design, StreamedDesign):
+        return known(design.baseline)
     w = design.weights * design.trials
     share = design.y / design.trials
     mean = float(np.average(share, weights=w))

@@ -149,7 +149,8 @@ def binned(fit: Fit, threshold: float, draws: int) -> Binned:
     design: Any = fit.design
     points = points_of(fit)
     several = len(points) > 1
-    chosen = np.unique(np.linspace(0, len(points) - 1, draws).astype(int)) if several else []
+    count = draws if several else 0
+    chosen = np.unique(np.linspace(0, len(points) - 1, count).astype(int))
     whole = _Sums(BINS, threshold)
     parts = [_Sums(FEWER, threshold) for _ in chosen]
     for numbers in design.all_numbers():

@@ -150,12 +150,13 @@ def over_blocks(
         table = table.iloc[place].reset_index(drop=True)
     else:
         table = pd.DataFrame(index=[0])
-    whole = [
-        None if sums[order[0]][k] is None
-        else np.stack([sums[key][k] / masses[key] for key in order], axis=1 if k == 1 else -1)
-        for k in range(3)
-    ]  # fmt: skip
-    chunk = Chunk(slice(0, len(order)), whole[0], whole[1], whole[2])
+
+    def whole(k: int, axis: int) -> Any:
+        if sums[order[0]][k] is None:
+            return None
+        return np.stack([sums[key][k] / masses[key] for key in order], axis=axis)
+
+    chunk = Chunk(slice(0, len(order)), whole(0, -1), whole(1, 1), whole(2, -1))
     cells = Cells(table, np.zeros(0, dtype=np.int64), np.zeros(0))
     return replace(some_rows(fit), source=None), cells, [chunk]
 

@@ -94,7 +94,8 @@ def learn_design(
     formula = split(spec.formula or "", names, context=context, taken=set(named))
     added = [split_inputs(n.formula, formula, names, context, set(named)) for n in spec.add]
     grouped = split_groups(formula, names, context, set(named))
-    columns = dict.fromkeys(n for part in (formula, *added, *grouped) for n in part.columns)
+    parts: tuple[Any, ...] = (formula, *added, *grouped)
+    columns = dict.fromkeys(name for part in parts for name in part.columns)
     wanted = tuple(dict.fromkeys((*columns, *named)))
     for name in wanted:
         if name not in names:

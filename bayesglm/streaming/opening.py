@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ def open_source(data: Any, *, memory: Any = None, filter: Any = None) -> Source 
     parts = []
     for fragment in dataset.get_fragments():
         size, modified = stamp(dataset.filesystem, fragment.path)
-        groups = reading(fragment.path, lambda f=fragment: f.row_groups)
+        groups = reading(fragment.path, partial(getattr, fragment, "row_groups"))
         rows = tuple(int(group.num_rows) for group in groups)
         parts.append(Part(fragment.path, size, modified, rows))
     if not sum(sum(part.rows) for part in parts):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -117,7 +118,7 @@ class Source:
 
         schema = self.dataset.schema
         for fragment in self.dataset.get_fragments():
-            own = reading(fragment.path, lambda f=fragment: f.physical_schema)
+            own = reading(fragment.path, partial(getattr, fragment, "physical_schema"))
             # Columns that come from names of folders.
             keys = ds.get_partition_keys(fragment.partition_expression)
             for name in columns:
@@ -193,13 +194,13 @@ class Source:
         for fragment in self.dataset.get_fragments(filter=self.filter):
             part = known[fragment.path]
             self._unchanged(part)
-            groups = reading(part.path, lambda f=fragment: f.row_groups)
+            groups = reading(part.path, partial(getattr, fragment, "row_groups"))
             for group in groups:
                 one = fragment.subset(row_group_ids=[group.id])
                 batches = iter(one.to_batches(**words))
                 found = 0
                 while True:
-                    batch = reading(part.path, lambda b=batches: next(b, None), group.id)
+                    batch = reading(part.path, partial(next, batches, None), group.id)
                     if batch is None:
                         break
                     found += batch.num_rows

@@ -140,8 +140,12 @@ class Outcomes:
                         known=[str(value) for value in self.known],
                     )
                 )
-        y = [hit for hit, value in zip(hits, self.known, strict=True) if value is self.event]
-        return y[0].astype(float) if y else np.zeros(block.rows), np.ones(block.rows)
+        # The event may be a value that never occurs.
+        y = np.zeros(block.rows)
+        for hit, value in zip(hits, self.known, strict=True):
+            if value is self.event:
+                y = hit.astype(float)
+        return y, np.ones(block.rows)
 
     def values(self, block: Block) -> Any:
         """Return the values of the left side, shape (rows,)."""
