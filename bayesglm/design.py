@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -85,6 +85,9 @@ class Design:
         The terms as they came, where some were left out since.
     elsewhere : (int, float)
         Rows of positive weight, and their weights times trials, that other processes hold.
+    copies : ndarray, shape (n,), or None
+        How many rows of the files each row stands for, where equal ones were counted while they
+        were read; their weights are in ``weights``.
     """
 
     matrix: Any
@@ -110,6 +113,7 @@ class Design:
     groups: tuple[Grouping, ...] = ()
     smooths: tuple[Smooth, ...] = ()
     elsewhere: tuple[int, float] = (0, 0.0)
+    copies: np.ndarray | None = None
 
     @property
     def varying(self) -> tuple[Grouping | Smooth, ...]:
@@ -129,12 +133,27 @@ class Design:
     @property
     def nobs(self) -> int:
         """Rows with positive weight, those that other processes hold among them."""
-        return int((self.weights > 0).sum()) + self.elsewhere[0]
+        live = self.weights > 0
+        own = live.sum() if self.copies is None else self.copies[live].sum()
+        return int(own) + self.elsewhere[0]
 
     @property
     def different(self) -> int:
         """Rows of different predictors, where many are equal; else all rows."""
         return int(self.matrix.values.shape[0]) if isinstance(self.matrix, Repeated) else self.n
+
+    @property
+    def events(self) -> float:
+        """Sum of weights times y."""
+        return float(np.sum(self.weights * self.y))
+
+    @property
+    def saturated(self) -> float:
+        """Sum of weights times the log likelihood of a model that fits each row (log)."""
+        from scipy.special import xlogy
+
+        y, t = self.y, self.trials
+        return float(np.sum(self.weights * (xlogy(y, y / t) + xlogy(t - y, (t - y) / t))))
 
     @property
     def effective(self) -> float:
@@ -145,6 +164,10 @@ class Design:
     def index(self) -> Any:
         """The index of the rows kept (pandas), or None."""
         return None if self.frame is None else self.frame.index
+
+    def no_rows(self) -> DataError:
+        """Return the error for a question about rows that are not here."""
+        return DataError(explain("the fit was saved without its data", advice="give newdata"))
 
     def without(self, names: Collection[str]) -> Design:
         """Return the design without some columns of its matrix."""
@@ -210,6 +233,9 @@ def build(
     *,
     arrays: Mapping[str, Any] | None = None,
     context: Mapping[str, Any] | None = None,
+    copies: np.ndarray | None = None,
+    teacher: Callable[[], pd.DataFrame] | None = None,
+    states: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None,
 ) -> Design:
     """Encode a table by a formula.
 
@@ -223,6 +249,12 @@ def build(
         Columns that the user gave as arrays, by their reserved names.
     context : mapping of str to callable, optional
         The user's own functions.
+    copies : ndarray, optional
+        How many rows of a larger table each row stands for.
+    teacher : callable, optional
+        Returns rows of that table, to learn knots and centres from.
+    states : callable, optional
+        Corrects what was learned (formulaic's states) to what all of its rows would have given.
 
     Raises
     ------
@@ -251,7 +283,13 @@ def build(
     if not len(frame):
         raise DataError(explain("the data have no rows"))
     frame, kept, findings = complete(frame, spec.missing, spec.weights)
-    design = partial(_assemble, spec, formula, added, grouped, source=data, context=context)
+    design = partial(
+        _assemble,
+        *(spec, formula, added, grouped),
+        source=data,
+        context=context,
+        larger=(copies, teacher, states),
+    )
     live = row_weights(frame, spec)[0] > 0
     if live.all():
         return design(frame, kept, findings)
@@ -282,8 +320,10 @@ def _assemble(
     *,
     source: Any,
     context: Mapping[str, Any],
+    larger: tuple[Any, Any, Any],
 ) -> Design:
     """Encode rows that are complete."""
+    many, teacher, states = larger
     weights, more = row_weights(frame, spec)
     trials = None if spec.trials is None else column(frame, spec.trials)
     y, counted, outcome = respond(
@@ -294,7 +334,8 @@ def _assemble(
     right = frame[list(formula.right_columns)]
     # Functions of the user's own may look at all rows, and so does what networks do.
     found = None if context or added else repeats(right)
-    copies = live.astype(float) if found is None else found.sums(live)
+    each = live.astype(float) if many is None else live * many
+    copies = each if found is None else found.sums(each)
     rows = right if found is None else right.iloc[found.first]
     # Knots, centres and levels are learned on the rows that count, then used on all.
     known = rows if (copies > 0).all() else rows[copies > 0]
@@ -303,7 +344,13 @@ def _assemble(
         # Knots and centres are those of all rows, not of the different ones.
         known = right[live]
         encoding, matrix, structure = learn(formula, known, context)
-    if known is not rows:
+    if teacher is not None and encoding.transforms:
+        known = teacher()[list(formula.right_columns)]
+        encoding, matrix, structure = learn(formula, known, context)
+    if states is not None and encoding.transforms:
+        encoding = replace(encoding, transforms=states(encoding.transforms))
+        matrix = encoding.apply(rows, context)
+    elif known is not rows:
         matrix = encoding.apply(rows, context)
     if not encoding.names and not added:
         raise DataError(explain("the model has no coefficients", formula=formula.text))
@@ -349,6 +396,7 @@ def _assemble(
         inputs=inputs,
         groups=groups,
         smooths=smooths,
+        copies=many,
         context=context,
         findings=(
             *findings,

@@ -22,7 +22,7 @@ from bayesglm.materials import materialize
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Column", "Encoding", "learn", "used"]
+__all__ = ["Column", "Encoding", "factored", "learn", "used"]
 
 # Wider than this with fewer non-zeros than this share, a matrix is kept sparse.
 WIDE, THIN = 100, 0.1
@@ -118,13 +118,13 @@ class Encoding:
         import pandas as pd
 
         prepared: dict[str, Any] = {}
-        factored = _factored(self.right)
+        inside = factored(self.right)
         for name, column in self.columns.items():
             values = frame[name]
             if column.kind == "category":
                 prepared[name] = _category(values, name, column)
             else:
-                prepared[name] = _number(values, name, column, whole=name in factored)
+                prepared[name] = _number(values, name, column, whole=name in inside)
         return pd.DataFrame(prepared, index=frame.index)
 
     def single_levels(self) -> tuple[Finding, ...]:
@@ -225,7 +225,7 @@ def _number(values: pd.Series, name: str, column: Column, *, whole: bool) -> Any
     return values.to_numpy(dtype=np.int64 if whole else float)
 
 
-def _factored(right: str) -> set[str]:
+def factored(right: str) -> set[str]:
     """Return the columns that stand inside C()."""
     found: set[str] = set()
     for match in re.finditer(r"(?<![\w.])C\(", right):
@@ -309,11 +309,11 @@ def _level_counts(
     formula: Formula, columns: Mapping[str, Column], frame: pd.DataFrame
 ) -> list[int]:
     """Return how many levels each factor has; numbers are factors inside C()."""
-    factored = _factored(formula.right)
+    inside = factored(formula.right)
     return [
         len(column.levels) if column.kind == "category" else int(frame[name].nunique())
         for name, column in columns.items()
-        if column.kind == "category" or (column.kind == "number" and name in factored)
+        if column.kind == "category" or (column.kind == "number" and name in inside)
     ]
 
 

@@ -125,11 +125,7 @@ class Estimates:
             raise SpecificationError(
                 explain("the deviance needs the rows of all processes", advice="use loglik")
             )
-        y, t, w = self.design.y, self.design.trials, self.design.weights
-        from scipy.special import xlogy
-
-        saturated = np.sum(w * (xlogy(y, y / t) + xlogy(t - y, (t - y) / t)))
-        return float(2 * (saturated + self.loss * self.design.effective))
+        return float(2 * (self.design.saturated + self.loss * self.design.effective))
 
     def _only_mle(self, name: str) -> None:
         if self.method != "mle":

@@ -72,7 +72,8 @@ def diagnose(model_or_fit: Model | Fit) -> list[Finding]:
     else:
         priors = model_or_fit.priors
         found = [*design.findings, *spec.link.findings()]
-        found += [*_aliased(spec, design, priors), *_separated(spec, design)]
+        if design.matrix is not None:
+            found += [*_aliased(spec, design, priors), *_separated(spec, design)]
     return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
 
 

@@ -20,7 +20,7 @@ from bayesglm import (
     summaries,
     tables,
 )
-from bayesglm.errors import DataError, SpecificationError, Status, explain
+from bayesglm.errors import SpecificationError, Status, explain
 from bayesglm.estimates import Estimates
 from bayesglm.generative import model
 from bayesglm.implied import target_of
@@ -156,7 +156,7 @@ class Fit(Estimates):
     def target_with(self, **words: Any) -> Target:
         """Return the target with other words than usual (see `bayesglm.implied.target_of`)."""
         if self.design.matrix is None:
-            raise DataError(explain("the fit was saved without its data", advice="fit again"))
+            raise self.design.no_rows()
         return target_of(self.spec, self.design, self.priors, flat=self.method == "mle", **words)
 
     @cached_property

@@ -18,6 +18,7 @@ from bayesglm.convergence import diagnose_draws
 from bayesglm.errors import Finding, SeparationError, SpecificationError, Status, explain
 from bayesglm.findings import given_up, left_out, of_data, without_end
 from bayesglm.fit import Fit
+from bayesglm.fitting_streamed import fit_streamed
 from bayesglm.implied import target_of
 from bayesglm.inference.checkpoint import Checkpoint
 from bayesglm.inference.options import check_options, steps_of
@@ -27,6 +28,7 @@ from bayesglm.intervals import check_interval, profiled
 from bayesglm.packing import pack
 from bayesglm.progress import bar
 from bayesglm.standard_errors import NETWORK_ERRORS
+from bayesglm.streaming.streamed import StreamedDesign
 
 if TYPE_CHECKING:
     from bayesglm.design import Design
@@ -74,6 +76,10 @@ def fit_model(
     if method == "mle":
         check_interval(errors["ci"], spec, method, errors, chosen.get("bias_reduction"))
     chosen |= errors
+    if isinstance(design, StreamedDesign):
+        return fit_streamed(
+            spec, design, priors, method, chosen, errors, seed=seed, progress=progress
+        )
     path = chosen.pop("checkpoint", None)
     mesh = mesh_of(chosen)
     dropped: tuple[Finding, ...] = ()

@@ -16,6 +16,7 @@ from bayesglm.presets import resolve
 from bayesglm.priors import Baseline, Priors
 from bayesglm.shape_priors import resolve_shape
 from bayesglm.spec import Spec
+from bayesglm.streaming.streamed import StreamedDesign, known
 
 __all__ = ["PriorEta", "baseline_of", "priors_of", "target_of", "with_data"]
 
@@ -36,6 +37,8 @@ class PriorEta:
 
 def target_of(spec: Spec, design: Design, priors: Priors, **words: Any) -> Target:
     """Return a model as inference sees it; ``words`` as for `bayesglm.inference.target.build`."""
+    if design.matrix is None:
+        raise design.no_rows()
     return build(
         design,
         priors,
@@ -50,15 +53,21 @@ def target_of(spec: Spec, design: Design, priors: Priors, **words: Any) -> Targe
 
 def baseline_of(design: Design) -> Baseline:
     """Return what priors need to know of the rows of a design."""
+    if isinstance(design, StreamedDesign):
+        return known(design.baseline)
     w = design.weights * design.trials
     share = design.y / design.trials
     mean = float(np.average(share, weights=w))
+    live = (w > 0).astype(float)
+    copies = live if design.copies is None else live * design.copies
+    number, mean_rows = float(copies.sum()), float(np.average(share, weights=copies))
+    square = float(np.sum(copies * (share - mean_rows) ** 2))
     return Baseline(
-        rows=int((w > 0).sum()),
+        rows=int(number),
         offset_mean=float(np.average(design.offset, weights=w)),
         y_sd=float(np.sqrt(np.average((share - mean) ** 2, weights=w))),
-        y_mean_rows=float(share[w > 0].mean()),
-        y_sd_rows=float(share[w > 0].std(ddof=1)) if (w > 0).sum() > 1 else 0.0,
+        y_mean_rows=mean_rows,
+        y_sd_rows=float(np.sqrt(square / (number - 1))) if number > 1 else 0.0,
     )
 
 
@@ -94,6 +103,10 @@ def priors_of(spec: Spec, design: Design, baseline: Baseline | None = None) -> P
 
 def with_data(priors: Priors, spec: Spec, design: Design) -> Priors:
     """Return the priors, able to say what they imply for p on the rows with weight > 0."""
+    if isinstance(design, StreamedDesign):
+        if design.sample is None:
+            return priors
+        design = design.sample
     priors = priors.with_rows(design.matrix, design.offset, design.weights > 0)
     if not (design.inputs or design.varying):
         return priors

@@ -215,6 +215,7 @@ def merge(
     numeric: bool = False,
     cluster: np.ndarray | None = None,
     apart: Sequence[np.ndarray] = (),
+    copies: np.ndarray | None = None,
 ) -> tuple[Merged, bool]:
     """Merge rows of equal predictors, offset (and weight, cluster, numeric outcome).
 
@@ -232,6 +233,8 @@ def merge(
         Codes of clusters to keep apart.
     apart : sequence of ndarray, shape (n,)
         Other numbers in which merged rows must agree.
+    copies : ndarray, shape (n,), optional
+        Equal rows that each row stands for already.
 
     Returns
     -------
@@ -241,7 +244,8 @@ def merge(
     """
     whole = matrix.whole() if isinstance(matrix, Repeated) and not merged else matrix
     if not isinstance(whole, Repeated):
-        return Merged(whole, y, trials, weights, offset, cluster=cluster), False
+        stands = copies if sampling else None
+        return Merged(whole, y, trials, weights, offset, stands, cluster), False
     extra = [] if (offset == offset[0]).all() else [_factorize(offset)]
     if sampling or numeric:
         extra += [_factorize(y), _factorize(trials)]
@@ -255,14 +259,16 @@ def merge(
     if extra:
         finer = _grouped([whole.rows, *extra])
         if finer is None:
-            return Merged(whole.whole(), y, trials, weights, offset, cluster=cluster), False
+            stands = copies if sampling else None
+            return Merged(whole.whole(), y, trials, weights, offset, stands, cluster), False
         found, values = finer, values[whole.rows[finer.first]]
     at = found.first
     groups = None if cluster is None else cluster[at]
     if sampling or numeric:
-        copies = found.sums(np.ones(len(y))) if sampling else None
+        ones = np.ones(len(y)) if copies is None else copies
+        stands = found.sums(ones) if sampling else None
         total = found.sums(weights)
-        return Merged(values, y[at], trials[at], total, offset[at], copies, groups, at), True
+        return Merged(values, y[at], trials[at], total, offset[at], stands, groups, at), True
     total = found.sums(weights * trials)
     some = total > 0
     events = np.where(some, found.sums(weights * y), 0.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
@@ -18,7 +19,10 @@ from bayesglm.frames import read_table
 from bayesglm.implied import priors_of, target_of
 from bayesglm.networks import Network, distinct
 from bayesglm.priors import Priors
+from bayesglm.progress import rows_bar
 from bayesglm.spec import Spec
+from bayesglm.streaming.building import learn_design, refuse_arrays
+from bayesglm.streaming.opening import open_source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,8 +59,9 @@ class Model:
         between the levels of g (``||`` without correlations, ``a/b`` nested), ``s(x)`` is a smooth
         curve.
     data : DataFrame, dict or path
-        Of any library that narwhals knows (pandas, polars, pyarrow, ...), a dict of columns, or
-        the path of a CSV or Parquet file, which is read into memory.
+        Of any library that narwhals knows (pandas, polars, pyarrow, ...), a dict of columns, or the
+        path of a CSV or Parquet file, which is read into memory. A folder, pattern or list of
+        Parquet files (``"claims/*.parquet"``), or a ``pyarrow`` data set is read by blocks of rows.
     family : {"bernoulli", "gaussian"}
         ``"gaussian"`` is the linear probability model.
     link : str or Link
@@ -70,8 +75,7 @@ class Model:
         ``"weak"`` (default), ``"flat"``, ``"rstanarm"``, ``"bambi"``, ``"gelman"``, or a dict from
         term or column to a NumPyro distribution, the name for the rest under ``"default"``. How
         groups vary: ``"sd_g"`` a distribution of positive numbers, ``"cor_g"`` an LKJ. Of a learned
-        shape: ``"df"`` (Gamma(2, 0.1) by default) and ``"lapse"`` (Beta(1, 9)).
-        Maximum likelihood ignores it.
+        shape: ``"df"`` (Gamma(2, 0.1) by default), ``"lapse"`` (Beta(1, 9)). An MLE ignores it.
     trials : str or array, optional
         Number of trials of each row; the outcome is then the number of events.
     weights : str or array, optional
@@ -92,6 +96,13 @@ class Model:
         Functions of your own that the formula may call.
     add : sequence of Network
         Predictors beside the linear part, as ``[bg.Network("~ x2 + x3")]``.
+    memory : int or str, optional
+        Bytes (or ``"500MB"``, ``"2GB"``, the default) that blocks of rows may take; with the path of
+        one Parquet file: read it by blocks too.
+    filter : pyarrow.dataset.Expression, optional
+        Which rows of the files to take, as ``pyarrow.dataset.field("year") > 2015``.
+    progress : bool, optional
+        Show a progress bar while files are read; by default on a terminal and in a notebook.
 
     Raises
     ------
@@ -130,8 +141,12 @@ class Model:
         precision: Literal["float64", "float32"] = "float64",
         context: Mapping[str, Any] | None = None,
         add: Sequence[Network] = (),
+        memory: int | str | None = None,
+        filter: Any = None,
+        progress: bool | None = None,
     ) -> None:
-        if isinstance(data, (str, Path)):
+        source = open_source(data, memory=memory, filter=filter)
+        if source is None and isinstance(data, (str, Path)):
             data = read_table(data)
         columns, arrays = _columns(trials=trials, weights=weights, offset=offset)
         self.spec = Spec.make(
@@ -148,7 +163,12 @@ class Model:
             add=distinct(add),
             **columns,
         )
-        self.design = designs.build(self.spec, data, arrays=arrays, context=context)
+        if source is None:
+            self.design = designs.build(self.spec, data, arrays=arrays, context=context)
+        else:
+            refuse_arrays(arrays)
+            shown = partial(rows_bar, progress=progress)
+            self.spec, self.design = learn_design(self.spec, source, context=context, bar=shown)
         self.priors = priors_of(self.spec, self.design)
 
     @classmethod
@@ -402,7 +422,7 @@ class Model:
     def __repr__(self) -> str:
         """Return the model in one line."""
         spec, p, different = self.spec, self.design.p, self.design.different
-        some = f" ({different:,} different)" if different < self.design.n else ""
+        some = f" ({different:,} different)" if different < self.design.nobs else ""
         return (
             f"Model({spec.formula!r}, family={spec.family.name}, link={spec.link.label}, "
             f"{self.design.nobs:,} rows{some}, {p} {'term' if p == 1 else 'terms'})"

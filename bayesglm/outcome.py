@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from bayesglm.spec import Spec
 
-__all__ = ["Outcome", "respond"]
+__all__ = ["Outcome", "respond", "word"]
 
 
 @dataclass(frozen=True)
@@ -172,13 +172,13 @@ def two_valued(values: Any, name: str, event: Any) -> tuple[np.ndarray, str, str
         match = [level for level in levels if level == event or str(level) == str(event)]
         if not match and len(levels) == 1:
             # One class only: a fit under priors answers, and a finding says so.
-            return np.zeros(len(series)), _word(event), _word(levels[0])
+            return np.zeros(len(series)), word(event), word(levels[0])
         if not match:
             raise DataError(
                 explain(
                     f"the outcome {name!r} never equals the event",
                     event=event,
-                    advice=f"its values are {[_word(level) for level in levels]}",
+                    advice=f"its values are {[word(level) for level in levels]}",
                 )
             )
         chosen = match[0]
@@ -197,7 +197,7 @@ def two_valued(values: Any, name: str, event: Any) -> tuple[np.ndarray, str, str
         raise DataError(
             explain(
                 f"the outcome {name!r} has one value only",
-                value=_word(levels[0]),
+                value=word(levels[0]),
                 advice="say which value is the event, as event=...",
             )
         )
@@ -213,11 +213,11 @@ def two_valued(values: Any, name: str, event: Any) -> tuple[np.ndarray, str, str
                 advice=f"say it, as event={str(levels[-1])!r}",
             )
         )
-    others = [_word(level) for level in levels if level != chosen]
-    return (series == chosen).to_numpy(dtype=float), _word(chosen), others[0] if others else ""
+    others = [word(level) for level in levels if level != chosen]
+    return (series == chosen).to_numpy(dtype=float), word(chosen), others[0] if others else ""
 
 
-def _word(value: Any) -> str:
+def word(value: Any) -> str:
     """Return a value as text, 1.0 as "1"."""
     return f"{value:g}" if isinstance(value, (float, np.floating)) else str(value)
 

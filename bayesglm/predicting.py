@@ -263,7 +263,7 @@ def _rows(fit: Fit, newdata: Any, groups: Which, new: NewGroups) -> tuple[NewRow
     if newdata is None:
         design = fit.design
         if design.frame is None:
-            raise DataError(explain("the fit was saved without its data", advice="give newdata"))
+            raise design.no_rows()
         inputs = tuple(part.matrix for part in design.inputs)
         rows = NewRows(
             design.matrix, design.offset, design.index, (), inputs, known_groups(design, groups)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from bayesglm import tables
 from bayesglm.intervals import interval_of
 
@@ -40,8 +38,7 @@ def header(fit: Fit) -> list[tuple[str, str]]:
 def _events(fit: Fit) -> str:
     if fit.spec.family.has_sigma:
         return ""
-    events = float(np.sum(fit.design.weights * fit.design.y))
-    return f" ({events:,.10g} events in {fit.design.effective:,.10g} trials)"
+    return f" ({fit.design.events:,.10g} events in {fit.design.effective:,.10g} trials)"
 
 
 def _errors(fit: Fit) -> str:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["bar", "in_notebook", "wanted"]
+__all__ = ["bar", "in_notebook", "rows_bar", "wanted"]
 
 type Update = Callable[..., None]
 
@@ -56,6 +56,50 @@ def bar(label: str, total: int, *, progress: bool | None = None) -> Iterator[Upd
 
 
 @contextmanager
+def rows_bar(
+    label: str, total: int, *, progress: bool | None = None
+) -> Iterator[Callable[[int], None] | None]:
+    """Show a bar of rows read, with rows a second, while the block runs.
+
+    Parameters
+    ----------
+    label : str
+        What is being done.
+    total : int
+        Rows in all.
+    progress : bool, optional
+        Show it or not, whatever the terminal.
+
+    Yields
+    ------
+    callable or None
+        ``update(rows)``.
+    """
+    begin = time.monotonic()
+    with bar(label, total, progress=progress) as update:
+        if update is None:
+            yield None
+            return
+
+        def rows(done: int) -> None:
+            speed = done / max(time.monotonic() - begin, 1e-9)
+            update(done, 0, None, f"{_short(speed)} rows/s")
+
+        yield rows
+
+
+def _short(number: float) -> str:
+    """Return a number in few letters.
+
+    Examples
+    --------
+    >>> _short(12_345_678.0), _short(950.0)
+    ('12.3 million', '950')
+    """
+    return f"{number / 1e6:.1f} million" if number >= 1e6 else f"{number:,.0f}"
+
+
+@contextmanager
 def _terminal(label: str, total: int) -> Iterator[Update]:
     from rich.console import Console
     from rich.progress import (
@@ -77,9 +121,11 @@ def _terminal(label: str, total: int) -> Iterator[Update]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
         task = shown.add_task(label, total=total, note="")
 
-        def update(done: int, divergences: int, expected: int | None = None) -> None:
+        def update(
+            done: int, divergences: int, expected: int | None = None, note: str = ""
+        ) -> None:
             whole = total if expected is None else expected
-            shown.update(task, completed=done, total=whole, note=_note(divergences))
+            shown.update(task, completed=done, total=whole, note=note or _note(divergences))
 
         yield update
 
@@ -94,9 +140,13 @@ def _notebook(label: str, total: int) -> Iterator[Update]:
     begin = time.monotonic()
     shown = display(HTML(""), display_id=True)
 
-    def update(done: int, divergences: int, expected: int | None = None) -> None:
+    def update(done: int, divergences: int, expected: int | None = None, note: str = "") -> None:
         whole = total if expected is None else expected
-        facts = (f"{done:,}/{whole:,}", _note(divergences), f"{time.monotonic() - begin:.0f} s")
+        facts = (
+            f"{done:,}/{whole:,}",
+            note or _note(divergences),
+            f"{time.monotonic() - begin:.0f} s",
+        )
         words = ", ".join(fact for fact in facts if fact)
         element = f"<progress max={whole} value={done} style='width:40ex'></progress>"
         shown.update(HTML(f"{escape(label)} {element} {words}"))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bayesglm.errors import DataError, Finding, SpecificationError, Status, explain
+from bayesglm.errors import Finding, SpecificationError, Status, explain
 from bayesglm.fit import Fit
 from bayesglm.implied import target_of
 from bayesglm.inference.evaluation import named_draws
@@ -115,7 +115,7 @@ def refit(fit: Fit, weights: np.ndarray, options: Mapping[str, Any], *, seed: in
 def check_data(fit: Fit) -> None:
     """Refuse a fit that was saved without its data."""
     if fit.design.matrix is None:
-        raise DataError(explain("the fit was saved without its data", advice="fit again"))
+        raise fit.design.no_rows()
 
 
 def separated(found: np.ndarray, what: str) -> tuple[Finding, ...]:

@@ -6,6 +6,7 @@ weights, and rows that count trials, are the copies they stand for.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +18,8 @@ from bayesglm.errors import DataError, SpecificationError, explain
 from bayesglm.outcome import respond
 from bayesglm.predicting import eta, points_of, response
 from bayesglm.rows import RESERVED, column
+from bayesglm.scoring_streamed import Binned, binned
+from bayesglm.streaming.streamed import StreamedDesign
 from bayesglm.tables import check_level
 
 if TYPE_CHECKING:
@@ -241,8 +244,6 @@ def scores(
     level = check_level(level)
     if not 0 <= threshold <= 1:
         raise SpecificationError(explain("threshold must be a probability", threshold=threshold))
-    events, others = outcomes(fit, newdata)
-    rows = rows_of(fit, newdata, None)
     points = points_of(fit)
     several = len(points) > 1
     chosen = interval or ("posterior" if several else "bootstrap")
@@ -254,6 +255,10 @@ def scores(
                 method=fit.method,
             )
         )
+    if newdata is None and isinstance(fit.design, StreamedDesign):
+        return _streamed_scores(fit, threshold, level, chosen, seed)
+    events, others = outcomes(fit, newdata)
+    rows = rows_of(fit, newdata, None)
     p = np.asarray(fit.predict(None if newdata is None else newdata))
     samples = []
     if chosen == "posterior":
@@ -270,6 +275,34 @@ def scores(
     )  # fmt: skip
 
 
+def _streamed_scores(
+    fit: Fit, threshold: float, level: float, interval: str, seed: int
+) -> pd.DataFrame:
+    """Return the scores of rows that stay on disk; ranks and curves by narrow bins of p."""
+    if fit.spec.family.has_sigma and fit.design.outcome.event == "":
+        raise DataError(explain("scores are for yes/no outcomes", outcome=fit.design.outcome.name))
+    number = _samples(fit.nobs)
+    found = binned(fit, threshold, number if interval == "posterior" else 0)
+    if interval == "posterior":
+        samples = [
+            score_values(one.p, one.events, one.others, threshold) | _exact(one)
+            for one in found.drawn
+        ]
+    else:
+        samples = [
+            score_values(found.p, events, others, threshold)
+            for events, others in found.resampled(number, seed)
+        ]
+    return table_of(
+        found.p, found.events, found.others, samples, threshold, level,
+        sample="in-sample", outside=fit.spec.family.has_sigma, exact=found.exact,
+    )  # fmt: skip
+
+
+def _exact(found: Binned) -> dict[str, float]:
+    return {name: value for name, value in found.exact.items() if name in SCORES}
+
+
 def table_of(
     p: np.ndarray,
     events: np.ndarray,
@@ -280,11 +313,18 @@ def table_of(
     *,
     sample: str,
     outside: bool = False,
+    exact: Mapping[str, float] | None = None,
 ) -> pd.DataFrame:
-    """Return scores as a table, with intervals from samples of them."""
+    """Return scores as a table, with intervals from samples of them.
+
+    Those in ``exact`` stand for what p, of bins, would give.
+    """
     import pandas as pd
 
     found = score_values(p, events, others, threshold)
+    if exact is not None:
+        found |= {name: value for name, value in exact.items() if name in found}
+        found["calibration"] = found["brier"] - found["refinement"]
     table = pd.DataFrame({"estimate": found}, index=pd.Index(SCORES, name="score"))
     spread = np.array([[sample[name] for name in SCORES] for sample in samples])
     # A log score may be minus infinity, between which there is no interpolation.
@@ -295,7 +335,7 @@ def table_of(
     if not outside:
         return table
     mass = events + others
-    share = float(mass[(p < 0) | (p > 1)].sum() / mass.sum())
+    share = float(mass[(p < 0) | (p > 1)].sum() / mass.sum()) if exact is None else exact["outside"]
     row = {"estimate": share, "lower": np.nan, "upper": np.nan, "sample": sample}
     return pd.concat([table, pd.DataFrame(row, index=pd.Index(["outside"], name="score"))])
 

@@ -8,6 +8,8 @@ import numpy as np
 
 from bayesglm.errors import SpecificationError, Status, explain
 from bayesglm.inference.covariance import check_words, covariance
+from bayesglm.streamed_target import other_errors
+from bayesglm.streaming.streamed import StreamedDesign
 
 if TYPE_CHECKING:
     from bayesglm.fit import Fit
@@ -57,6 +59,9 @@ def recomputed(fit: Fit, cov: str, information: str, cluster: str | None) -> np.
         )
     if fit.status == Status.BOUNDARY:
         return fit.result.cov
+    if isinstance(fit.design, StreamedDesign):
+        words = {"cov": cov, "information": information, "cluster": cluster}
+        return other_errors(fit.spec, fit.design, fit.priors, fit.result, words)
     sigma = fit.result.sigma
     if sigma is not None:
         n = fit.design.effective

@@ -41,6 +41,7 @@ from bayesglm.serialize import (
     smooth_to_json,
 )
 from bayesglm.spec import Spec
+from bayesglm.streaming.streamed import StreamedDesign, Totals
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,7 +121,7 @@ def _arrays(result: Result, priors: Priors, design: Design, *, data: bool) -> xr
     import xarray as xr
 
     found = {name: getattr(result, name) for name in ARRAYS}
-    found["center"] = priors.center
+    found |= {"center": priors.center, "copies": design.copies}
     found |= {f"joint_{name}": values for name, values in result.joint.items()}
     found |= {f"group_{name}": values for name, values in result.groups.items()}
     found |= {f"shape_{name}": values for name, values in result.shape.items()}
@@ -179,6 +180,7 @@ def _describe(fields: Mapping[str, Any], *, data: bool) -> dict[str, Any]:
             "context": sorted(design.context or {}),
             "findings": [asdict(finding) for finding in design.findings],
             "data": data,
+            "streamed": asdict(design.totals) if isinstance(design, StreamedDesign) else None,
             "frame": None if design.frame is None else [str(name) for name in design.frame.columns],
         },
         "add": [
@@ -372,7 +374,7 @@ def _design(
         raise StorageError(
             explain("the file is damaged: the matrix has another shape", shape=matrix.shape)
         )
-    return Design(
+    fields: dict[str, Any] = dict(  # noqa: C408  (as keywords of the class)
         matrix=matrix,
         intercept=words["intercept"],
         terms=tuple(words["terms"]),
@@ -394,7 +396,11 @@ def _design(
         source=source,
         context=context,
         findings=tuple(Finding(**finding) for finding in words["findings"]),
+        copies=arrays["copies"].to_numpy() if "copies" in arrays else None,
     )
+    if words.get("streamed") is None:
+        return Design(**fields)
+    return StreamedDesign(**fields, spec=spec, totals=Totals(**words["streamed"]))
 
 
 def _inputs(told: dict[str, Any], design: Design) -> Inputs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,9 +13,10 @@ import numpy as np
 
 from bayesglm.effects.answers import scale_of
 from bayesglm.effects.contrasts import Contrasts, contrasts_of, wanted
-from bayesglm.effects.engine import probabilities
+from bayesglm.effects.engine import Chunk, probabilities
 from bayesglm.effects.questions import MEMORY, asked, check_memory, collect, stacked
-from bayesglm.effects.rows import cells_of, rows_of
+from bayesglm.effects.rows import Cells, Rows, cells_of, rows_of
+from bayesglm.effects.streamed import is_streamed, over_blocks, settled, some_rows
 from bayesglm.errors import SpecificationError, explain
 from bayesglm.precision import in_double
 from bayesglm.tables import check_level
@@ -114,15 +115,28 @@ def comparisons(
                 advice="use one of " + ", ".join(COMPARISONS),
             )
         )
-    rows = rows_of(fit, newdata, weights, groups, new_groups)
-    cells = cells_of(rows, by)
+    streamed = is_streamed(fit, newdata)
+    rows = some_rows(fit) if streamed else rows_of(fit, newdata, weights, groups, new_groups)
+    cells = cells_of(rows, True if streamed else by)
     function, text, scale = COMPARISONS[comparison]
     tables = []
-    for name, what in wanted(rows, variables).items():
+    chosen = wanted(rows, variables)
+    for name, what in (settled(rows, chosen) if streamed else chosen).items():
         found = contrasts_of(rows, name, what)
+
+        def averages(
+            rows: Rows, cells: Cells, name: str = name, what: Any = what
+        ) -> Iterable[Chunk]:
+            return probabilities(rows, cells, contrasts_of(rows, name, what).versions, memory)
+
+        chunks: Iterable[Chunk]
+        if streamed:
+            _, cells, chunks = over_blocks(fit, by, weights, averages)
+        else:
+            chunks = averages(rows, cells)
         columns, behind = collect(
             rows,
-            probabilities(rows, cells, found.versions, memory),
+            chunks,
             partial(_combined, function, found),
             partial(_partials, function, found),
             scale=scale_of(scale),

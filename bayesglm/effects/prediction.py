@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from bayesglm.effects.engine import link_scale, probabilities
+from bayesglm.effects.engine import Chunk, link_scale, probabilities
 from bayesglm.effects.questions import MEMORY, asked, check_memory, collect
-from bayesglm.effects.rows import cells_of, rows_of
+from bayesglm.effects.rows import Cells, Rows, cells_of, rows_of
+from bayesglm.effects.streamed import is_streamed, over_blocks
 from bayesglm.tables import check_level
 
 if TYPE_CHECKING:
@@ -70,11 +72,20 @@ def predictions(
     1      0.23      0.105  0.085   0.49           70
     """
     level, memory = check_level(level), check_memory(memory)
-    rows = rows_of(fit, newdata, weights, groups, new_groups)
-    cells = cells_of(rows, by)
+
+    def averages(rows: Rows, cells: Cells) -> Iterable[Chunk]:
+        return probabilities(rows, cells, [{}], memory)
+
+    chunks: Iterable[Chunk]
+    if is_streamed(fit, newdata):
+        rows, cells, chunks = over_blocks(fit, by, weights, averages)
+    else:
+        rows = rows_of(fit, newdata, weights, groups, new_groups)
+        cells = cells_of(rows, by)
+        chunks = averages(rows, cells)
     columns, behind = collect(
         rows,
-        probabilities(rows, cells, [{}], memory),
+        chunks,
         lambda values: values,
         lambda values: np.ones((1, *values.shape)),
         scale=link_scale(fit.spec.link, fit.spec.family.has_sigma),

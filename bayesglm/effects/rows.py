@@ -193,7 +193,7 @@ def rows_of(
         )
     if newdata is None:
         if design.frame is None:
-            raise DataError(explain("the fit was saved without its data", advice="give newdata"))
+            raise design.no_rows()
         frame = design.frame if design.encoding is not None else _of_arrays(design)
         matrix, offset = sliceable(design.matrix), design.offset
         inputs = tuple(part.matrix for part in design.inputs)

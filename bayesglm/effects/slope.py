@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,10 +12,12 @@ from bayesglm.effects.answers import scale_of
 from bayesglm.effects.comparison import comparisons
 from bayesglm.effects.contrasts import is_numeric, wanted
 from bayesglm.effects.encodings import derivative_of
+from bayesglm.effects.engine import Chunk
 from bayesglm.effects.marginal import SLOPES, slopes_of
 from bayesglm.effects.networks import network_slopes
 from bayesglm.effects.questions import MEMORY, asked, check_memory, collect, stacked
-from bayesglm.effects.rows import cells_of, rows_of
+from bayesglm.effects.rows import Cells, Rows, cells_of, rows_of
+from bayesglm.effects.streamed import is_streamed, over_blocks, some_rows
 from bayesglm.errors import SpecificationError, explain
 from bayesglm.tables import check_level
 
@@ -82,8 +85,9 @@ def slopes(
         raise SpecificationError(
             explain("unknown slope", slope=slope, advice="use one of " + ", ".join(SLOPES))
         )
-    rows = rows_of(fit, newdata, weights, groups, new_groups)
-    cells = cells_of(rows, by)
+    streamed = is_streamed(fit, newdata)
+    rows = some_rows(fit) if streamed else rows_of(fit, newdata, weights, groups, new_groups)
+    cells = cells_of(rows, True if streamed else by)
     names = list(wanted(rows, variables))
     numbers = [name for name in names if is_numeric(rows, name)]
     tables: dict[str, Any] = {}
@@ -98,9 +102,19 @@ def slopes(
         )
     if plain:
         derivatives = [derivative_of(rows, name) for name in plain]
+        chunks: Iterable[Chunk]
+        if streamed:
+
+            def averages(rows: Rows, cells: Cells) -> Iterable[Chunk]:
+                here = [derivative_of(rows, name) for name in plain]
+                return slopes_of(rows, cells, here, slope, memory)
+
+            rows, cells, chunks = over_blocks(fit, by, weights, averages)
+        else:
+            chunks = slopes_of(rows, cells, derivatives, slope, memory)
         columns, behind = collect(
             rows,
-            slopes_of(rows, cells, derivatives, slope, memory),
+            chunks,
             lambda values: values,
             lambda values: np.eye(len(values))[:, :, None] * np.ones(values.shape[-1]),
             scale=scale_of("identity"),

@@ -20,7 +20,7 @@ from bayesglm.precision import scope
 if TYPE_CHECKING:
     from bayesglm.inference.target import Target
 
-__all__ = ["Alias", "aliases"]
+__all__ = ["Alias", "aliases", "aliases_of"]
 
 # Smallest eigenvalue of the correlation matrix, over its size, that counts as full rank. The share
 # of a column's variance that others leave has no digits left below it.
@@ -78,8 +78,23 @@ def aliases(target: Target) -> tuple[Alias, ...]:
         return ()
     with scope(target.precision):
         gram = np.asarray(_gram(target.arrays), float)[:k, :k]
+    return aliases_of(target, gram, total(target, target.data.weights > 0))
+
+
+def aliases_of(target: Target, gram: np.ndarray, live: float) -> tuple[Alias, ...]:
+    """Return the columns that are combinations of others, from the sums of their products.
+
+    Parameters
+    ----------
+    target : Target
+        Names, and centres of the columns.
+    gram : ndarray, shape (k, k)
+        sum w x x' with any weights w > 0.
+    live : float
+        Sum of these weights.
+    """
+    k = len(target.places)
     size = np.sqrt(np.diagonal(gram))
-    live = total(target, target.data.weights > 0)
     first = int(target.intercept)
     center = np.concatenate([np.zeros(first), target.center])
     empty = size <= CONSTANT * np.abs(center) * np.sqrt(live)

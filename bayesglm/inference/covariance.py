@@ -40,6 +40,7 @@ __all__ = [
     "gradient_at",
     "hessian_at",
     "invert",
+    "row_scores",
 ]
 
 type Covariance = Literal["nonrobust", "HC0", "HC1", "HC2", "HC3"]
@@ -156,7 +157,7 @@ def gradient_at(target: Target, flat: np.ndarray) -> np.ndarray:
 
 
 @partial(jax.jit, static_argnames=("structure", "sampling"))
-def _scores(
+def row_scores(
     structure: Structure,
     data: Data,
     flat: Array,
@@ -282,7 +283,7 @@ def _sandwich_meat(
     with scope(target.precision):
         data = target.arrays
         number = data.y.dtype
-        square, signed, leverage = _scores(
+        square, signed, leverage = row_scores(
             target.structure,
             data,
             jnp.asarray(flat, number),

@@ -306,6 +306,7 @@ def build(
         numeric=family.has_sigma,
         cluster=cluster,
         apart=[each for group in design.varying for each in group.keys],
+        copies=design.copies,
     )
     rows = bucket(len(given.y), MIN_ROWS) if padded else len(given.y)
     matrix = place(

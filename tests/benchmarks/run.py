@@ -1,7 +1,7 @@
 """Benchmarks against other libraries: ``uv run python tests/benchmarks/run.py [part ...]``.
 
-Parts: posterior, mle, links, scaling, merged, answers, groups, many, sharding, gradients, or all (the
-default). The first run makes an environment for the peers (`peers.txt`) in ``.benchmarks/``. Every contestant runs in a fresh
+Parts: posterior, mle, links, scaling, merged, answers, groups, many, sharding, stream, gradients, or
+all (the default). The first run makes an environment for the peers (`peers.txt`) in ``.benchmarks/``. Every contestant runs in a fresh
 process for each size, ours and the peers' taking turns; nothing else should run meanwhile. The
 whole takes hours; ``--quick`` is a smoke run at sizes that say nothing about speed.
 """
@@ -24,6 +24,7 @@ import merged
 import posterior
 import scaling
 import sharding
+import stream
 
 __all__ = ["main"]
 
@@ -46,6 +47,7 @@ PARTS = {
     "many": many.run,
     "sharding": sharding.run,
     "gradients": gradients,
+    "stream": stream.run,
 }
 
 
