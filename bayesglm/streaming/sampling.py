@@ -46,7 +46,10 @@ class Sample:
 
     def keep(self, table: Any) -> None:
         """Keep a row whatever the keys say, besides; it is one of the next block."""
-        self._kept.append((self._seen, table))
+        import pyarrow as pa
+
+        # A copy: a slice would keep the block that it is of in memory.
+        self._kept.append((self._seen, table.take(pa.array([0]))))
 
     def add(self, table: Any, wanted: Sequence[int] = ()) -> None:
         """Take rows of a block; those at the places ``wanted`` are kept whatever the keys say."""
@@ -54,7 +57,7 @@ class Sample:
 
         n = table.num_rows
         for place in dict.fromkeys(wanted):
-            self._kept.append((self._seen + place, table.slice(place, 1)))
+            self._kept.append((self._seen + place, table.take(pa.array([place]))))
         if len(self._kept) > self.size + 10_000:
             self._tidy()
         keys = self._random.random(n)
