@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,11 @@ __all__ = ["DEFAULTS", "resolve_shape"]
 
 # df: between 2.4 and 56 with probability 95 % (Juárez & Steel 2010, J. Business & Economic
 # Statistics 28). Lapses: a tenth on average, below a third with probability 97 %.
-DEFAULTS: dict[str, dist.Distribution] = {"df": dist.Gamma(2.0, 0.1), "lapse": dist.Beta(1.0, 9.0)}
+# Made when asked for: a distribution starts JAX, which an import must not.
+DEFAULTS: dict[str, Callable[[], dist.Distribution]] = {
+    "df": lambda: dist.Gamma(2.0, 0.1),
+    "lapse": lambda: dist.Beta(1.0, 9.0),
+}
 # What each may be.
 RANGES = {"df": (0.0, np.inf), "lapse": (0.0, 1.0)}
 
@@ -49,7 +53,7 @@ def resolve_shape(
         if given is not None:
             _refuse_odd(name, given)
         # A flat prior of df would leave the posterior improper: the likelihood ends above 0.
-        found.append((name, DEFAULTS[name] if given is None else given))
+        found.append((name, DEFAULTS[name]() if given is None else given))
     return tuple(found), (own if isinstance(prior, Mapping) else prior)
 
 

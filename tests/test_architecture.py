@@ -597,6 +597,13 @@ def test_import_does_nothing_to_the_world():
     assert not HEAVY & new
 
 
+def test_import_starts_no_device():
+    # After that nobody can choose the number of devices, or join other processes.
+    code = "import bayesglm, jax; jax.config.update('jax_num_cpu_devices', 2); print(len(jax.devices()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["2"]
+
+
 @every_module
 def test_promised_names_exist(module):
     loaded = importlib.import_module("bayesglm" if module == "__init__" else f"bayesglm.{module}")
