@@ -55,7 +55,14 @@ Seed = Annotated[int, typer.Option(help="Fixes everything random.")]
 
 @app.command()
 def fit(
-    data: Data,
+    data: Annotated[
+        Path,
+        typer.Argument(
+            help="A CSV or Parquet file; or a folder or (quoted) pattern of Parquet files, which are "
+            "read by blocks.",
+            show_default=False,
+        ),
+    ],
     formula: Annotated[str, typer.Argument(help='For example "y ~ x1 + x2".', show_default=False)],
     link: Link = "logit",
     method: Annotated[str, typer.Option(help="mle, map, laplace, svi, nuts or auto.")] = "mle",
@@ -83,6 +90,9 @@ def fit(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit code 3 where a finding is above a note.")
     ] = False,
+    memory: Annotated[
+        str | None, typer.Option(help='Of blocks of rows, as "2GB": for Parquet files.')
+    ] = None,
     lapse: Annotated[
         bool, typer.Option("--lapse", help="Learn a share of rows with a wrong outcome.")
     ] = False,
@@ -91,7 +101,7 @@ def fit(
     """Fit a model to a CSV or Parquet file and print its table."""
     model = Model(
         formula,
-        read_table(data),
+        data,
         family=family,
         link=None if family == "gaussian" else link,
         lapse=lapse,
@@ -101,6 +111,7 @@ def fit(
         offset=offset,
         event=event,
         missing=missing,  # type: ignore[arg-type]  # checked by the model, with our error
+        memory=memory,
     )
     given: dict[str, Any] = {
         **{"cov": cov, "cluster": cluster, "checkpoint": checkpoint, "ci": ci},

@@ -87,6 +87,23 @@ def test_predictions_with_groups_and_lapses(tmp_path):
     assert "link logit with lapses" in text
 
 
+def test_a_pattern_of_files_is_read_by_blocks(csv, tmp_path):
+    table = pd.read_csv(csv)
+    table["u"] = np.random.default_rng(0).normal(size=len(table))
+    for part in (0, 1):
+        table.iloc[part::2].to_parquet(tmp_path / f"part-{part}.parquet")
+    out = tmp_path / "fit.nc"
+    words = ("claimed ~ x + u", "--memory", "50MB", "--out", out)
+    code, _, told = run("fit", tmp_path / "part-*.parquet", *words)
+    assert (code, told) == (0, "")
+    np.testing.assert_allclose(
+        bg.load(out).coef, bg.Model("claimed ~ x + u", table).fit("mle").coef, rtol=1e-8
+    )
+    code, _, told = run("fit", tmp_path / "none-*.parquet", "claimed ~ x")
+    assert code == 1
+    assert "none-*" in told
+
+
 def test_parquet_probit_nuts(csv, tmp_path):
     parquet = tmp_path / "claims.parquet"
     pd.read_csv(csv).to_parquet(parquet)

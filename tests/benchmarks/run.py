@@ -1,7 +1,8 @@
 """Benchmarks against other libraries: ``uv run python tests/benchmarks/run.py [part ...]``.
 
-Parts: posterior, mle, links, scaling, merged, answers, groups, many, sharding, stream, gradients, or
-all (the default). The first run makes an environment for the peers (`peers.txt`) in ``.benchmarks/``. Every contestant runs in a fresh
+Parts: posterior, mle, links, scaling, merged, answers, groups, many, sharding, stream, scale,
+gradients, or all (the default). The first run makes an environment for the peers (`peers.txt`) in
+``.benchmarks/``. Every contestant runs in a fresh
 process for each size, ours and the peers' taking turns; nothing else should run meanwhile. The
 whole takes hours; ``--quick`` is a smoke run at sizes that say nothing about speed.
 """
@@ -22,6 +23,7 @@ import links
 import many
 import merged
 import posterior
+import scale
 import scaling
 import sharding
 import stream
@@ -48,6 +50,7 @@ PARTS = {
     "sharding": sharding.run,
     "gradients": gradients,
     "stream": stream.run,
+    "scale": scale.run,
 }
 
 
