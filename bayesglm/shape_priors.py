@@ -43,7 +43,7 @@ def resolve_shape(
     Examples
     --------
     >>> (name, prior), = resolve_shape("weak", ["lapse"])[0]
-    >>> name, float(prior.mean)
+    >>> name, round(float(prior.mean), 6)
     ('lapse', 0.1)
     """
     own = dict(prior) if isinstance(prior, Mapping) else {}
