@@ -204,6 +204,13 @@ def test_summary_criteria_and_file(robit, data, tmp_path):
         fit.summary(exponentiate=True)
 
 
+def test_the_report_says_what_was_learned(lapse, tmp_path):
+    text = bg.report(lapse, tmp_path / "lapse.html").read_text(encoding="utf-8")
+    assert "= lapse/2 + (1" in text
+    assert "share of rows that are a coin&#39;s" in text
+    assert "lapse=True" in text.replace("&#39;", "'")
+
+
 def test_predictions_and_their_errors(lapse, data):
     rows = data.iloc[:5]
     lam = float(lapse.result.shape["lapse"])

@@ -28,7 +28,8 @@ def section(material: Material) -> Section:
         equation = f"{fit.design.outcome.name} = η + noise,   η = {linear(fit)}"
     else:
         opening = f"How does P({event}), the probability, depend on {_predictors(material)}?"
-        equation = f"P({event}) = F(η),   η = {linear(fit)}"
+        p = "lapse/2 + (1 − lapse) F(η)" if "lapse" in fit.spec.shape else "F(η)"
+        equation = f"P({event}) = {p},   η = {linear(fit)}"
     blocks: list[Block] = [Text(opening), Code(equation), Text(link_words(fit))]
     links = {one.spec.link.label for one in material.fits.values()}
     if len(links) > 1:

@@ -81,8 +81,8 @@ def link_words(fit: Fit) -> str:
         known = LINKS.get(link.name, f"F belongs to the link {link.label}.")
     if "lapse" in fit.spec.shape:
         known += (
-            " A learned share of rows are lapses: their outcome is a coin's, so that "
-            "p = lapse/2 + (1 − lapse) F(η); what a coefficient means is said of the other rows."
+            " A learned share of rows, lapse, have the outcome of a coin; what a coefficient means is "
+            "said of the other rows."
         )
     return known
 
