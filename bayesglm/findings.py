@@ -178,19 +178,20 @@ def without_end(
     found = separation(design, spec.link, _free(priors, method), center)
     if found is None:
         return error
+    reducible = method == "mle" and not design.varying and not spec.shape
     missing = "maximum-likelihood estimate" if method == "mle" else "proper posterior"
     return SeparationError(
         explain(
             f"{found}; so no {missing} exists",
             no_finite_estimate=list(found.terms),
-            advice=_way_out(found, reducible=method == "mle" and not design.varying),
+            advice=_way_out(found, reducible=reducible),
         )
     )
 
 
 def _way_out(found: Separation, *, reducible: bool) -> str:
     ways = 'use prior="weak" with fit("map") or fit("nuts")'
-    # Bias reduction has no form with group-level effects.
+    # Bias reduction has no form with group-level effects, or a link whose shape is learned.
     if reducible:
         ways += ', or bias_reduction="jeffreys"'
     if found.guilty and not found.complete:

@@ -83,7 +83,7 @@ def refuse_divergence(target: Target, optimum: Optimum) -> None:
             )
         )
     if runs_away(target, optimum):
-        reduction = "" if target.groups else 'bias_reduction="jeffreys", '
+        reduction = "" if target.groups or target.structure.shape else 'bias_reduction="jeffreys", '
         raise SeparationError(
             explain(
                 "the likelihood rises for ever, so that its maximum does not exist",
