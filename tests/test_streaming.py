@@ -259,7 +259,7 @@ def test_curves_of_repeated_rows_are_learned_from_all(frame, folder):
 @pytest.mark.slow
 def test_every_method_works_on_the_small_table(frame, folder):
     model, whole = bg.Model("y ~ g + k", folder), bg.Model("y ~ g + k", frame)
-    draws = [m.fit("nuts", seed=1, draws=500) for m in (model, whole)]
+    draws = [m.fit("nuts", seed=1, draws=2_000) for m in (model, whole)]
     sd = np.sqrt(np.diag(draws[1].vcov))
     assert (np.abs(draws[0].coef - draws[1].coef) < 0.2 * sd).all()
     grouped = bg.Model("y ~ k + (1 | g)", folder).fit("mle")
