@@ -52,7 +52,7 @@ class BoundLink:
     df: Any = None
     lapse: Any = None
 
-    # As `Link`'s; 0 times an infinite logarithm cannot happen only where df is learned.
+    # As `Link`'s: nothing is known of the logarithms beforehand, and every eta is allowed.
     is_finite = branchless = partial = False
     core = None
     domain = (-float("inf"), float("inf"))
